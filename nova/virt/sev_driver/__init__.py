@@ -1,0 +1,5 @@
+"""Where nova-compute looks for ``compute_driver = sev_driver.SEVDriver``."""
+
+from sev_driver.driver import SEVDriver
+
+__all__ = ["SEVDriver"]

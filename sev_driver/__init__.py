@@ -1,0 +1,1 @@
+"""Nova compute driver for guests with memory encrypted by AMD SEV."""
