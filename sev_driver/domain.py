@@ -1,0 +1,183 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Domain XML: what an encrypted guest needs, one transform a concern.
+
+Each transform takes the ``<domain>`` element and changes it in place. Applied
+twice it changes nothing more, and the order of the list does not matter.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+from lxml import etree
+
+from sev_driver import safe_xml
+from sev_driver.exceptions import DomainXMLError
+from sev_driver.launch_security import LaunchSecurity
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What to put into a guest's domain."""
+
+    launch_security: LaunchSecurity
+
+
+Transform = Callable[[etree._Element, Plan], None]
+
+
+def set_launch_security(domain: etree._Element, plan: Plan) -> None:
+    """``<launchSecurity>``: exactly one, ours."""
+    wanted = plan.launch_security.to_element()
+    existing = domain.findall("launchSecurity")
+    for surplus in existing[1:]:
+        domain.remove(surplus)
+    if existing:
+        domain.replace(existing[0], wanted)
+    else:
+        domain.append(wanted)
+
+
+def lock_memory(domain: etree._Element, plan: Plan) -> None:
+    """``<memoryBacking><locked/>``: the firmware pins an SEV guest's pages."""
+    backing = _child(domain, "memoryBacking")
+    _child(backing, "locked")
+
+
+def select_firmware(domain: etree._Element, plan: Plan) -> None:
+    """Have libvirt select a firmware without Secure Boot unless it was asked for.
+
+    Left alone, libvirt takes the first descriptor that claims ``amd-sev``: on
+    Debian the one with enrolled keys and SMM. And libvirt 9.0 refuses
+    ``loader/@secure`` beside ``os/@firmware``, where the features say the same.
+    """
+    os = _required(domain, "os")
+    if os.get("firmware") != "efi":
+        return
+    loader = os.find("loader")
+    secure = "no"
+    if loader is not None:
+        secure = loader.attrib.pop("secure", secure)
+        if not loader.attrib and not (loader.text or "").strip():
+            os.remove(loader)
+    firmware = _child(os, "firmware")
+    secure = _feature(firmware, "secure-boot", secure)
+    if secure == "no":
+        _feature(firmware, "enrolled-keys", "no")
+
+
+def _feature(firmware: etree._Element, name: str, enabled: str) -> str:
+    """Set a firmware feature unless it is set already; return its value."""
+    feature = firmware.find(f"feature[@name='{name}']")
+    if feature is None:
+        feature = etree.SubElement(firmware, "feature", enabled=enabled, name=name)
+    return str(feature.get("enabled"))
+
+
+def drop_vmcoreinfo(domain: etree._Element, plan: Plan) -> None:
+    """No ``<vmcoreinfo>``: its fw_cfg DMA crashes an encrypted guest's kernel."""
+    features = domain.find("features")
+    if features is not None:
+        for element in features.findall("vmcoreinfo"):
+            features.remove(element)
+
+
+def disable_option_roms(domain: etree._Element, plan: Plan) -> None:
+    """No option ROM in network interfaces: iPXE cannot do encrypted DMA."""
+    for interface in domain.iterfind("devices/interface"):
+        rom = _child(interface, "rom")
+        for attribute in ("bar", "file"):
+            rom.attrib.pop(attribute, None)
+        rom.set("enabled", "no")
+
+
+def add_virtio_serial_controller(domain: etree._Element, plan: Plan) -> None:
+    """Name the controller that libvirt would add by itself, without an IOMMU."""
+    devices = _required(domain, "devices")
+    if devices.find("controller[@type='virtio-serial']") is not None:
+        return
+    if devices.find("channel/target[@type='virtio']") is not None:
+        etree.SubElement(devices, "controller", type="virtio-serial", index="0")
+
+
+def use_iommu(domain: etree._Element, plan: Plan) -> None:
+    """``<driver iommu='on'>`` on each virtio device: DMA only by shared pages."""
+    add_virtio_serial_controller(domain, plan)
+    for device in _required(domain, "devices"):
+        if _is_virtio(device):
+            _child(device, "driver").set("iommu", "on")
+
+
+#: Where a device says that it is virtio: child element (None: the device
+#: itself), attribute, accepted values.
+_VIRTIO_MARKS: dict[str, tuple[str | None, str, frozenset[str]]] = {
+    "disk": ("target", "bus", frozenset({"virtio"})),
+    "interface": ("model", "type", frozenset({"virtio"})),
+    "rng": (None, "model", frozenset({"virtio"})),
+    "memballoon": (None, "model", frozenset({"virtio"})),
+    "video": ("model", "type", frozenset({"virtio"})),
+    "input": (None, "bus", frozenset({"virtio"})),
+    "vsock": (None, "model", frozenset({"virtio"})),
+}
+
+
+def _is_virtio(device: etree._Element) -> bool:
+    if device.tag == "controller":
+        return device.get("type") == "virtio-serial" or (
+            device.get("type") == "scsi" and device.get("model") == "virtio-scsi"
+        )
+    mark = _VIRTIO_MARKS.get(device.tag)
+    if mark is None:
+        return False
+    child, attribute, values = mark
+    element = device if child is None else device.find(child)
+    return element is not None and element.get(attribute) in values
+
+
+#: The transforms of an SEV guest, in the order in which they are applied.
+TRANSFORMS: tuple[Transform, ...] = (
+    select_firmware,
+    lock_memory,
+    drop_vmcoreinfo,
+    disable_option_roms,
+    use_iommu,
+    set_launch_security,
+)
+
+
+def apply(plan: Plan, xml: str) -> str:
+    """Return ``xml`` with all transforms applied.
+
+    :raises DomainXMLError: ``xml`` is not a domain that libvirt could start.
+    """
+    try:
+        root = safe_xml.parse(xml, indent=True)
+    except safe_xml.UnsafeXML as error:
+        raise DomainXMLError(f"domain XML: {error}") from error
+    if root.tag != "domain":
+        raise DomainXMLError(f"domain XML: the document is <{root.tag}>")
+    for transform in TRANSFORMS:
+        transform(root, plan)
+    return safe_xml.render(root)
+
+
+def _required(parent: etree._Element, tag: str) -> etree._Element:
+    element = parent.find(tag)
+    if element is None:
+        raise DomainXMLError(f"domain XML: <{parent.tag}> has no <{tag}>")
+    return element
+
+
+def _child(parent: etree._Element, tag: str) -> etree._Element:
+    element = parent.find(tag)
+    return etree.SubElement(parent, tag) if element is None else element

@@ -1,0 +1,77 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Facts of this host: kernel parameters and libvirt. The only libvirt importer."""
+
+import pathlib
+from typing import Protocol
+
+import libvirt
+
+from sev_driver.capabilities import DomainCapabilities, HostFacts, KvmParameter
+from sev_driver.exceptions import DetectionError
+
+KVM_PARAMETERS = pathlib.Path("/sys/module/kvm_amd/parameters")
+
+#: As long as no kernel parameter is; more of a file is never read.
+_PARAMETER_BYTES = 4096
+
+
+class Connection(Protocol):
+    """What is used of libvirt's virConnect."""
+
+    def getDomainCapabilities(
+        self,
+        emulatorbin: str | None,
+        arch: str | None,
+        machine: str | None,
+        virttype: str | None,
+        flags: int,
+    ) -> str: ...
+
+
+def read_kvm_parameter(name: str) -> KvmParameter:
+    """Return a parameter of the module kvm_amd, such as ``sev``."""
+    path = KVM_PARAMETERS / name
+    try:
+        with path.open(encoding="ascii", errors="replace") as file:
+            return KvmParameter(str(path), text=file.read(_PARAMETER_BYTES))
+    except FileNotFoundError:
+        return KvmParameter(str(path))
+    except OSError as error:
+        return KvmParameter(str(path), error=error.strerror or str(error))
+
+
+def read_domain_capabilities(
+    connection: Connection, virt_type: str
+) -> DomainCapabilities:
+    """Ask libvirt what a q35 guest of this host can have.
+
+    :raises DetectionError: libvirt does not answer, or not as documented.
+    """
+    try:
+        xml = connection.getDomainCapabilities(None, "x86_64", "q35", virt_type, 0)
+    except libvirt.libvirtError as error:
+        raise DetectionError(str(error)) from error
+    return DomainCapabilities.parse(xml)
+
+
+def read(connection: Connection, virt_type: str, arch: str) -> HostFacts:
+    """Return all facts; what cannot be read is told in them, not raised."""
+    parameter = read_kvm_parameter("sev")
+    domain, domain_error = None, None
+    if virt_type in ("kvm", "qemu") and arch == "x86_64":
+        try:
+            domain = read_domain_capabilities(connection, virt_type)
+        except DetectionError as error:
+            domain_error = str(error)
+    return HostFacts(virt_type, arch, parameter, domain, domain_error)

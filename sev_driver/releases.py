@@ -1,0 +1,35 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""How Nova releases differ. No other module asks which Nova this is."""
+
+import importlib.metadata
+from typing import Final
+
+from sev_driver.exceptions import ConfigurationError
+
+#: Nova 34.0.0 is 2026.2.
+OLDEST_NOVA: Final = 34
+
+
+def check_nova() -> None:
+    """Refuse a Nova that this driver was not made for.
+
+    :raises ConfigurationError: Nova is older than :data:`OLDEST_NOVA`.
+    """
+    version = importlib.metadata.version("nova")
+    if int(version.partition(".")[0]) < OLDEST_NOVA:
+        raise ConfigurationError(
+            f"compute_driver = sev_driver.SEVDriver needs Nova {OLDEST_NOVA}.0.0 or "
+            f"later, and this is Nova {version}: upgrade Nova, or set compute_driver "
+            f"= libvirt.LibvirtDriver."
+        )

@@ -1,0 +1,139 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Between Nova's objects and ours: requests in, errors out."""
+
+from __future__ import annotations
+
+from nova.conf import CONF
+from nova.virt.libvirt import utils as libvirt_utils
+from oslo_utils import strutils
+
+from nova import exception as nova_exception
+from nova import objects
+from sev_driver.exceptions import RequirementsNotMet
+from sev_driver.model import MemoryEncryptionModel
+from sev_driver.requirements import MACHINE_TYPE, Fault, GuestRequest, Setting
+
+
+def guest_request(instance: objects.Instance) -> GuestRequest | None:
+    """Return what ``instance`` asks for, None if that is not encryption by SEV.
+
+    Rests on the instance's own flavor and image: the image that a caller holds
+    may be a rescue image, which has no say in this.
+    """
+    flavor, image = instance.flavor, instance.image_meta
+    flavor_key = f"hw:mem_encryption of flavor {flavor.name}"
+    image_key = f"hw_mem_encryption of the image{_image_name(image)}"
+    text = flavor.extra_specs.get("hw:mem_encryption")
+    by_flavor = None if text is None else strutils.bool_from_string(text)
+    by_image = image.properties.get("hw_mem_encryption")
+    if not by_flavor and not by_image:
+        return None
+    model = _model(flavor, image)
+    if model is None:
+        return None
+    denials = [(by_flavor, flavor_key), (by_image, image_key)]
+    return GuestRequest(
+        model=model,
+        requesters=tuple(key for asks, key in denials if asks),
+        machine_type=_machine_type(image),
+        firmware_type=image.properties.get("hw_firmware_type"),
+        conflict=next((key for asks, key in denials if asks is False), None),
+    )
+
+
+def _image_name(image: objects.ImageMeta) -> str:
+    # A guest booted from a volume has an image with neither name nor id.
+    name = image.name if "name" in image else None
+    return f" {name}" if name else ""
+
+
+def _model(
+    flavor: objects.Flavor, image: objects.ImageMeta
+) -> MemoryEncryptionModel | None:
+    """Return the model; None for one that is not AMD's and so Nova's matter."""
+    name = flavor.extra_specs.get("hw:mem_encryption_model") or image.properties.get(
+        "hw_mem_encryption_model"
+    )
+    if name is None:
+        return MemoryEncryptionModel.AMD_SEV
+    try:
+        return MemoryEncryptionModel(name)
+    except ValueError:
+        return None
+
+
+def _machine_type(image: objects.ImageMeta) -> Setting | None:
+    by_image = image.properties.get("hw_machine_type")
+    if by_image is not None:
+        return Setting(by_image, "hw_machine_type of the image")
+    arch = libvirt_utils.get_arch(image)
+    if any(m.startswith(f"{arch}=") for m in CONF.libvirt.hw_machine_type or ()):
+        by_option = libvirt_utils.get_default_machine_type(arch)
+        return Setting(by_option, "[libvirt] hw_machine_type on this host")
+    return None
+
+
+def settle_machine_type(instance: objects.Instance, request: GuestRequest) -> None:
+    """Give ``instance`` the machine type that it left open.
+
+    Recorded where Nova records its own default, so that the guest keeps it for
+    life whatever nova.conf says later.
+    """
+    if request.machine_type is None:
+        instance.system_metadata["image_hw_machine_type"] = MACHINE_TYPE
+
+
+def encrypted_image_meta(
+    instance: objects.Instance, image_meta: objects.ImageMeta
+) -> objects.ImageMeta:
+    """Return a copy of ``image_meta`` with what encryption needs.
+
+    ``image_meta`` is what Nova makes the guest of: the instance's own image or
+    a rescue image, whose disk is booted in the instance's encryption.
+    """
+    own = instance.image_meta.properties
+    result = image_meta.obj_clone()
+    for name in (
+        "hw_mem_encryption",
+        "hw_mem_encryption_model",
+        "hw_firmware_type",
+        "hw_firmware_stateless",
+        "hw_machine_type",
+    ):
+        if own.obj_attr_is_set(name):
+            setattr(result.properties, name, getattr(own, name))
+    return result
+
+
+def build_error(
+    instance: objects.Instance, error: RequirementsNotMet
+) -> nova_exception.NovaException:
+    """Return what to raise in a build.
+
+    BuildAbortException alone ends a build at once and shows its words in the
+    server's fault; anything else sends the guest to the next host.
+    """
+    own = [v for v in error.violations if v.fault is Fault.REQUEST]
+    if own:
+        return nova_exception.BuildAbortException(
+            instance_uuid=instance.uuid, reason=" ".join(map(str, own))
+        )
+    return nova_exception.ComputeResourcesUnavailable(reason=str(error))
+
+
+def operation_error(
+    instance: objects.Instance, error: Exception
+) -> nova_exception.NovaException:
+    """Return what to raise when an existing guest cannot be started."""
+    return nova_exception.InternalError(str(error))
