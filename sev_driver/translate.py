@@ -33,7 +33,7 @@ def guest_request(instance: objects.Instance) -> GuestRequest | None:
     """
     flavor, image = instance.flavor, instance.image_meta
     flavor_key = f"hw:mem_encryption of flavor {flavor.name}"
-    image_key = f"hw_mem_encryption of the image{_image_name(image)}"
+    image_key = f"hw_mem_encryption of {_image_name(image)}"
     text = flavor.extra_specs.get("hw:mem_encryption")
     by_flavor = None if text is None else strutils.bool_from_string(text)
     by_image = image.properties.get("hw_mem_encryption")
@@ -53,9 +53,9 @@ def guest_request(instance: objects.Instance) -> GuestRequest | None:
 
 
 def _image_name(image: objects.ImageMeta) -> str:
-    # A guest booted from a volume has an image with neither name nor id.
-    name = image.name if "name" in image else None
-    return f" {name}" if name else ""
+    # An instance does not keep its image's name, and has no image at all where
+    # it was booted from a volume.
+    return f"image {image.id}" if "id" in image else "the volume's image"
 
 
 def _model(

@@ -1,0 +1,79 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The arrows of the design: shells to edges to core, never back."""
+
+import ast
+import pathlib
+
+import pytest
+
+import sev_driver
+
+PACKAGE = pathlib.Path(sev_driver.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+#: What each ring may import besides the standard library and itself.
+CORE = {"lxml", "os_traits"}
+EDGES = {"conf": {"oslo_config"}, "host": {"libvirt"}}
+SHELLS = {"driver", "translate", "releases"}
+
+
+def imports(path: pathlib.Path) -> set[str]:
+    """Return the modules that ``path`` imports, ours as sev_driver.NAME."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            if module == "sev_driver":
+                found.update(f"sev_driver.{alias.name}" for alias in node.names)
+            else:
+                found.add(module)
+    return found
+
+
+def ring(path: pathlib.Path) -> str:
+    if path.parent != PACKAGE or path.stem in SHELLS:
+        return "shell"
+    return "edge" if path.stem in EDGES else "core"
+
+
+def own(names: set[str]) -> set[str]:
+    return {n.split(".")[1] for n in names if n.startswith("sev_driver.")}
+
+
+def foreign(names: set[str]) -> set[str]:
+    import sys
+
+    tops = {name.partition(".")[0] for name in names}
+    return tops - set(sys.stdlib_module_names) - {"sev_driver"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_one_way(path: pathlib.Path) -> None:
+    names = imports(path)
+    kind = ring(path)
+    if kind == "core":
+        assert foreign(names) <= CORE
+        assert not own(names) & (SHELLS | set(EDGES))
+    elif kind == "edge":
+        assert foreign(names) <= CORE | EDGES[path.stem]
+        assert not own(names) & SHELLS
+    if path.stem != "host":
+        assert "libvirt" not in foreign(names)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_modules_stay_small(path: pathlib.Path) -> None:
+    assert len(path.read_text().splitlines()) <= 300

@@ -1,0 +1,39 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""releases: which Nova this driver works with."""
+
+import importlib.metadata
+
+import pytest
+
+from sev_driver import releases
+from sev_driver.exceptions import ConfigurationError
+
+
+def installed(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: version)
+
+
+@pytest.mark.parametrize("version", ["34.0.0", "34.1.2", "35.0.0.0rc1", "34.0.1.dev7"])
+def test_this_nova_will_do(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    installed(monkeypatch, version)
+    releases.check_nova()
+
+
+@pytest.mark.parametrize("version", ["27.0.0", "33.0.2"])
+def test_an_older_nova_is_refused(
+    monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    installed(monkeypatch, version)
+    with pytest.raises(ConfigurationError, match=f"this is Nova {version}"):
+        releases.check_nova()

@@ -1,0 +1,94 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""requirements: every violation at once, in words, short enough for a fault."""
+
+import dataclasses
+
+import pytest
+
+from sev_driver.capabilities import ModelCapability, Support
+from sev_driver.model import MemoryEncryptionModel
+from sev_driver.requirements import Fault, GuestRequest, Setting, check
+
+SEV = MemoryEncryptionModel.AMD_SEV
+HOST = {SEV: ModelCapability(SEV, Support.YES, slots=15, slots_source="a test")}
+GOOD = GuestRequest(
+    model=SEV,
+    requesters=("hw:mem_encryption of flavor m1.sev",),
+    machine_type=Setting("q35", "hw_machine_type of the image"),
+    firmware_type="uefi",
+)
+OFF = ModelCapability(SEV, Support.NO, "/sys/module/kvm_amd/parameters/sev is N.")
+
+
+@pytest.mark.parametrize("machine_type", [None, "q35", "pc-q35-7.2"])
+def test_nothing_is_wrong(machine_type: str | None) -> None:
+    setting = machine_type and Setting(machine_type, "hw_machine_type of the image")
+    request = dataclasses.replace(GOOD, machine_type=setting or None)
+    assert check(request, HOST) == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            {"machine_type": Setting("pc", "hw_machine_type of the image")},
+            "hw_machine_type of the image is pc: set hw_machine_type=q35",
+        ),
+        (
+            {"machine_type": Setting("pc", "[libvirt] hw_machine_type on this host")},
+            "[libvirt] hw_machine_type on this host is pc: set hw_machine_type=q35",
+        ),
+        ({"firmware_type": None}, "hw_firmware_type unset: set hw_firmware_type=uefi"),
+        ({"firmware_type": "bios"}, "hw_firmware_type bios"),
+        (
+            {"conflict": "hw_mem_encryption of the image deb"},
+            "hw_mem_encryption of the image deb denies it",
+        ),
+    ],
+)
+def test_a_faulty_request(change: dict[str, object], words: str) -> None:
+    (violation,) = check(dataclasses.replace(GOOD, **change), HOST)  # type: ignore[arg-type]
+    assert violation.fault is Fault.REQUEST
+    assert str(violation).startswith("hw:mem_encryption of flavor m1.sev asks for AMD")
+    assert words in str(violation)
+
+
+def test_a_host_without_sev_is_the_hosts_fault() -> None:
+    (violation,) = check(GOOD, {SEV: OFF})
+    assert violation.fault is Fault.HOST
+    assert "sev is N" in str(violation)
+
+
+def test_a_model_that_is_not_judged_here_is_left_to_nova() -> None:
+    request = dataclasses.replace(GOOD, model=MemoryEncryptionModel.AMD_SEV_SNP)
+    assert check(request, HOST) == ()
+
+
+def test_all_violations_are_told_the_guests_own_first() -> None:
+    request = GuestRequest(
+        SEV, ("a", "b"), Setting("pc", "hw_machine_type of the image"), None, "c"
+    )
+    violations = check(request, {SEV: OFF})
+    assert [v.fault for v in violations] == [Fault.REQUEST] * 3 + [Fault.HOST]
+    assert all("a and b asks for AMD SEV" in str(v) for v in violations)
+
+
+def test_a_violation_fits_into_the_fault_that_nova_shows() -> None:
+    request = dataclasses.replace(
+        GOOD,
+        machine_type=Setting("pc-i440fx-9.2", "[libvirt] hw_machine_type on this host"),
+    )
+    (violation,) = check(request, HOST)
+    build_aborted = "Build of instance 00000000-0000-0000-0000-000000000000 aborted: "
+    assert len(build_aborted + str(violation)) <= 255
