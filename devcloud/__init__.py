@@ -1,0 +1,27 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""A real OpenStack cloud on one machine, with a simulated AMD SEV host.
+
+Not part of the installed package: it is for seeing and testing the driver.
+
+================  ==========================================================
+``__main__``      the commands: demo, up, down, status
+``cloud``         a cloud as its user sees it: start, stop, client, libvirt
+``launch``        starts the cloud's first process and finds it again
+``init``          that process: pid 1 of the cloud's own namespaces
+``services/``     what init starts, one module a program
+``config/``       the programs' configuration files
+``hosts``         the compute host: simulated, or this machine's own SEV
+``simhost/``      the simulated SEV host
+``demo/``         the steps of ``make demo``, each shown and asserted
+================  ==========================================================
+"""

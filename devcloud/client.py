@@ -1,0 +1,101 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""The real openstack client, without starting an interpreter each time.
+
+Importing it takes longer than what most commands do. It is imported once and
+runs in a fork for each command, with the arguments a person would type.
+"""
+
+import os
+import shlex
+import signal
+import tempfile
+from typing import NamedTuple
+
+import openstackclient.shell
+
+
+class Outcome(NamedTuple):
+    """What a command wrote, and its exit status."""
+
+    status: int
+    output: str
+    errors: str
+
+
+class CommandFailed(Exception):
+    """A command that should have succeeded did not."""
+
+    def __init__(self, command: str, outcome: Outcome) -> None:
+        said = (outcome.errors or outcome.output).strip() or "nothing"
+        super().__init__(
+            f"`{command}` ended with exit status {outcome.status} and said: {said}"
+        )
+        self.command = command
+        self.outcome = outcome
+
+
+class Client:
+    """The openstack command, for one cloud."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.environment = environment
+
+    def run(self, command: str) -> Outcome:
+        """Run the command line and return what came of it."""
+        words = shlex.split(command)
+        if words[0] != "openstack":
+            raise ValueError(f"not a command of the openstack client: {command}")
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            pid = os.fork()
+            if pid == 0:
+                self._become_client(words[1:], out.fileno(), err.fileno())
+            try:
+                _, status = os.waitpid(pid, 0)
+            except BaseException:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                raise
+            out.seek(0)
+            err.seek(0)
+            return Outcome(
+                os.waitstatus_to_exitcode(status), out.read().decode(), err.read().decode()
+            )
+
+    def __call__(self, command: str) -> str:
+        """Run the command line; its output, or an error if it failed."""
+        outcome = self.run(command)
+        if outcome.status:
+            raise CommandFailed(command, outcome)
+        return outcome.output
+
+    def _become_client(self, arguments: list[str], out: int, err: int) -> None:
+        status = 1
+        try:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_DFL)
+            os.dup2(out, 1)
+            os.dup2(err, 2)
+            for name in [name for name in os.environ if name.startswith("OS_")]:
+                del os.environ[name]
+            os.environ.update(self.environment, COLUMNS="100")
+            status = openstackclient.shell.main(arguments)
+            sys_flush()
+        finally:
+            os._exit(status)
+
+
+def sys_flush() -> None:
+    import sys
+
+    sys.stdout.flush()
+    sys.stderr.flush()

@@ -1,0 +1,106 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""nova.conf: one file for Nova's API, scheduler, conductor and compute."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from devcloud.config import common, ini
+from devcloud.endpoints import Ports
+from devcloud.layout import Layout
+from devcloud.settings import CloudSettings
+
+
+def write(settings: CloudSettings, layout: Layout, ports: Ports) -> None:
+    etc = layout.etc("nova")
+    (layout.lib("nova") / "instances").mkdir(parents=True, exist_ok=True)
+    ini.write(
+        etc / "nova.conf",
+        ini.merged(
+            _process(layout),
+            _databases(layout),
+            _neighbours(settings, ports),
+            _compute(settings, layout),
+            settings.nova,
+        ),
+    )
+    shutil.copy(Path(sys.prefix, "etc/nova/api-paste.ini"), etc / "api-paste.ini")
+
+
+def _process(layout: Layout) -> ini.Sections:
+    """All of Nova in one process: messages never leave it."""
+    return {
+        "DEFAULT": {
+            "transport_url": "fake:///",
+            "state_path": layout.lib("nova"),
+            "my_ip": "127.0.0.1",
+            "report_interval": 5,
+            # Wait for no random delay before the first periodic task.
+            "periodic_fuzzy_delay": 0,
+        },
+        "oslo_concurrency": {"lock_path": layout.lib("nova") / "locks"},
+        "scheduler": {"discover_hosts_in_cells_interval": 10},
+        "cache": {"enabled": False},
+    }
+
+
+def _databases(layout: Layout) -> ini.Sections:
+    return {
+        "api_database": common.database(layout, "nova_api"),
+        "database": common.database(layout, "nova"),
+    }
+
+
+def _neighbours(settings: CloudSettings, ports: Ports) -> ini.Sections:
+    """How Nova reaches the other services, and checks who reaches it."""
+    login = common.credentials(settings, ports)
+    return {
+        "keystone_authtoken": common.authtoken(settings, ports),
+        "service_user": {**login, "send_service_user_token": True},
+        "placement": login,
+        "keystone": login,
+        "glance": {"service_type": "image", "region_name": common.REGION},
+        "neutron": {**login, "service_metadata_proxy": False},
+        # No port is ever plugged: the network service is a stand-in.
+        "DEFAULT": {"vif_plugging_is_fatal": False, "vif_plugging_timeout": 0},
+    }
+
+
+def _compute(settings: CloudSettings, layout: Layout) -> ini.Sections:
+    return {
+        "DEFAULT": {
+            "compute_driver": settings.driver,
+            "instances_path": layout.lib("nova") / "instances",
+            # The machine is a developer's or a test runner's: nothing is
+            # kept back for host services, and guests are small.
+            "reserved_host_memory_mb": 0,
+            "reserved_host_disk_mb": 0,
+            "ram_allocation_ratio": 4.0,
+            "cpu_allocation_ratio": 32.0,
+            # A guest without an operating system ignores the power button.
+            "shutdown_timeout": 1,
+            # Its consoles are not for sale either: no port is opened.
+        },
+        "libvirt": {"virt_type": "kvm", "wait_soft_reboot_seconds": 2},
+        "vnc": {"enabled": False},
+        "spice": {"enabled": False},
+        **{name: _privsep(layout) for name in ("nova_sys_admin", "vif_plug_ovs_privileged", "privsep_osbrick")},
+    }
+
+
+def _privsep(layout: Layout) -> dict[str, Any]:
+    """Start privileged helpers directly: we are root, and sudo may be absent."""
+    helper = Path(sys.executable).with_name("privsep-helper")
+    conf = layout.etc("nova") / "nova.conf"
+    return {"helper_command": f"{helper} --config-file {conf}"}

@@ -1,0 +1,67 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""openrc and clouds.yaml: what a client needs to reach the cloud."""
+
+import json
+
+from devcloud.config import common
+from devcloud.endpoints import Ports
+from devcloud.layout import Layout
+from devcloud.settings import CloudSettings
+
+#: Shows the faults' and the flavors' details; older Nova takes its own newest.
+COMPUTE_API = "2.97"
+PLACEMENT_API = "1.39"
+
+
+def environment(settings: CloudSettings, layout: Layout, ports: Ports) -> dict[str, str]:
+    """The variables that the openstack client reads."""
+    return {
+        "OS_AUTH_URL": ports.url("keystone"),
+        "OS_USERNAME": "admin",
+        "OS_PASSWORD": settings.password,
+        "OS_PROJECT_NAME": "admin",
+        "OS_USER_DOMAIN_ID": "default",
+        "OS_PROJECT_DOMAIN_ID": "default",
+        "OS_IDENTITY_API_VERSION": "3",
+        "OS_REGION_NAME": common.REGION,
+        "OS_INTERFACE": "public",
+        "OS_COMPUTE_API_VERSION": COMPUTE_API,
+        "OS_PLACEMENT_API_VERSION": PLACEMENT_API,
+        # Whatever clouds the user knows besides, this shell is for this one.
+        "OS_CLIENT_CONFIG_FILE": str(layout.clouds_yaml),
+    }
+
+
+def write(settings: CloudSettings, layout: Layout, ports: Ports) -> None:
+    """Both files, readable by the owner only."""
+    variables = environment(settings, layout, ports)
+    lines = [f"export {name}='{value}'" for name, value in variables.items()]
+    cloud = {
+        "auth": {
+            "auth_url": ports.url("keystone"),
+            "username": "admin",
+            "password": settings.password,
+            "project_name": "admin",
+            "user_domain_id": "default",
+            "project_domain_id": "default",
+        },
+        "region_name": common.REGION,
+        "interface": "public",
+        "compute_api_version": COMPUTE_API,
+        "placement_api_version": PLACEMENT_API,
+    }
+    # JSON is YAML.
+    clouds = json.dumps({"clouds": {"devcloud": cloud}}, indent=2)
+    for path, text in ((layout.openrc, "\n".join(lines)), (layout.clouds_yaml, clouds)):
+        path.touch(mode=0o600)
+        path.write_text(text + "\n")

@@ -1,0 +1,68 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""The cloud's web services and the loopback ports that they listen on."""
+
+import json
+import socket
+from pathlib import Path
+from typing import NamedTuple
+
+HOST = "127.0.0.1"
+
+
+class Endpoint(NamedTuple):
+    """One line of the service catalog."""
+
+    service_type: str
+    path: str
+
+
+ENDPOINTS = {
+    "keystone": Endpoint("identity", "/v3"),
+    "placement": Endpoint("placement", ""),
+    "glance": Endpoint("image", ""),
+    "neutron": Endpoint("network", ""),
+    "nova": Endpoint("compute", "/v2.1"),
+}
+
+
+def listen() -> dict[str, socket.socket]:
+    """Take a free port for each service.
+
+    The kernel chooses, so clouds never collide. A client that comes before
+    its service does waits in the socket's queue: nobody has to poll.
+    """
+    return {name: socket.create_server((HOST, 0), backlog=128) for name in ENDPOINTS}
+
+
+class Ports:
+    """Which service listens where."""
+
+    def __init__(self, numbers: dict[str, int]) -> None:
+        self.numbers = numbers
+
+    @classmethod
+    def of(cls, listeners: dict[str, socket.socket]) -> "Ports":
+        return cls({name: s.getsockname()[1] for name, s in listeners.items()})
+
+    @classmethod
+    def read(cls, path: Path) -> "Ports":
+        return cls(json.loads(path.read_text()))
+
+    def write(self, path: Path) -> None:
+        path.write_text(json.dumps(self.numbers, indent=2) + "\n")
+
+    def url(self, service: str) -> str:
+        return f"http://{HOST}:{self.numbers[service]}{ENDPOINTS[service].path}"
+
+    def urls(self) -> dict[str, str]:
+        return {name: self.url(name) for name in self.numbers}

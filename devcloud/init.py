@@ -1,0 +1,159 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""The cloud's first process: pid 1 of its own namespaces.
+
+``python -m devcloud.init STATE REPORT_FD``. It prepares the host, starts
+libvirtd and the services, tells how that goes, and then only reaps. When it
+dies, by whatever signal, the kernel takes every process, mount and namespace
+of the cloud with it: that is how a cloud is stopped.
+"""
+
+import os
+import selectors
+import socket
+import sys
+import time
+import traceback
+
+from devcloud import credentials, endpoints
+from devcloud.children import Children, Death
+from devcloud.config import glance, keystone, nova, placement
+from devcloud.hosts import compute_host
+from devcloud.layout import TREE, Layout
+from devcloud.reports import Reporter, ReportReader
+from devcloud.settings import CloudSettings
+
+CONFIGS = (keystone, placement, glance, nova)
+#: The slow ones first: all others wait for keystone.
+SERVICES = ("keystone", "placement", "glance", "neutron")
+
+
+class ServiceDied(Exception):
+    """A process has ended before the cloud was up."""
+
+    def __init__(self, death: Death) -> None:
+        super().__init__(f"{death.name} {death.how}")
+
+
+class Init:
+    """Starts one cloud and stays with it."""
+
+    def __init__(self, layout: Layout, report: Reporter) -> None:
+        self.layout = layout
+        self.report = report
+        self.settings = CloudSettings.read(layout.settings)
+        self.children = Children()
+        self.starting: set[str] = set()
+        read, self.services_fd = os.pipe()
+        self.services = ReportReader(read)
+        self.events = selectors.DefaultSelector()
+        self.events.register(read, selectors.EVENT_READ, self._pass_on_reports)
+        self.events.register(
+            self.children.signals, selectors.EVENT_READ, self._see_who_died
+        )
+
+    def start(self) -> None:
+        """Start everything; return when all services are ready."""
+        # More hosts will each want namespaces of their own: one for now.
+        (node,) = self.settings.nodes
+        socket.sethostname(node.name)
+        listeners = self._configure()
+        # The services start while the host is made ready.
+        for name in SERVICES:
+            self._start_service(name, listeners[name])
+        self.report.progress(f"preparing the compute host {node.name}")
+        host = compute_host(self.settings, self.layout, node)
+        host.prepare()
+        command, environment = host.libvirtd_command()
+        self.children.spawn(
+            "libvirtd", command, environment, self.layout.log("libvirtd")
+        )
+        self._start_service("nova", listeners["nova"])
+        while self.starting:
+            for death in self._next_deaths():
+                raise ServiceDied(death)
+
+    def stay(self) -> None:
+        """Reap for ever, and say what of the cloud has ended."""
+        while True:
+            for death in self._next_deaths():
+                line = f"{time.ctime()}: {death.name} {death.how}"
+                with self.layout.deaths.open("a") as file:
+                    print(line, file=file)
+
+    def _configure(self) -> dict[str, socket.socket]:
+        listeners = endpoints.listen()
+        ports = endpoints.Ports.of(listeners)
+        ports.write(self.layout.ports)
+        credentials.write(self.settings, self.layout, ports)
+        for config in CONFIGS:
+            config.write(self.settings, self.layout, ports)
+        return listeners
+
+    def _start_service(self, name: str, listener: socket.socket) -> None:
+        fds = (listener.fileno(), self.services_fd)
+        command = [sys.executable, "-m", "devcloud.services", name]
+        command += [str(self.layout.state), "--listen", str(fds[0])]
+        command += ["--report", str(fds[1])]
+        self.children.spawn(
+            name, command, _environment(self.layout), self.layout.log(name), fds
+        )
+        self.starting.add(name)
+
+    def _next_deaths(self) -> list[Death]:
+        """Wait for something to happen; return who died of it."""
+        return [death for key, _ in self.events.select() for death in key.data()]
+
+    def _pass_on_reports(self) -> list[Death]:
+        for report in self.services.read() or ():
+            if report.event == "ready":
+                self.starting.discard(report.who)
+            self.report.pass_on(report)
+        return []
+
+    def _see_who_died(self) -> list[Death]:
+        return self.children.reap()
+
+
+def _environment(layout: Layout) -> dict[str, str]:
+    """What the services see of ours: nothing that could mislead them."""
+    kept = ("HOME", "LANG", "LC_ALL")
+    return {
+        **{name: os.environ[name] for name in kept if name in os.environ},
+        "PATH": os.pathsep.join(
+            (os.path.dirname(sys.executable), "/usr/sbin:/usr/bin:/sbin:/bin")
+        ),
+        "PYTHONPATH": str(TREE),
+        "TMPDIR": str(layout.tmp),
+    }
+
+
+def main() -> int:
+    layout = Layout(sys.argv[1])
+    report = Reporter(int(sys.argv[2]), "cloud")
+    os.set_inheritable(report.fd, False)
+    init = Init(layout, report)
+    try:
+        init.start()
+    except BrokenPipeError:
+        return 1  # nobody waits for this cloud any more
+    except Exception as exc:
+        traceback.print_exc()
+        report.failed(f"{type(exc).__name__}: {exc}")
+        return 1
+    report.ready()
+    os.close(report.fd)
+    init.stay()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""Starts the cloud's first process in namespaces of its own."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+from devcloud.layout import TREE, Layout
+from devcloud.processes import ProcessId, only_child
+from devcloud.reports import ReportReader
+
+NAMESPACES = ("--pid", "--mount", "--uts", "--mount-proc", "--propagation", "private")
+
+
+class Launch:
+    """A cloud's first process, just started, and the reports that it sends."""
+
+    def __init__(self, layout: Layout, *, held: bool, lock: int) -> None:
+        read, write = os.pipe()
+        command = ["unshare", "--fork", "--kill-child", *NAMESPACES, "--"]
+        command += [sys.executable, "-m", "devcloud.init"]
+        command += [str(layout.state), str(write)]
+        if held:
+            # When we die, however, the kernel kills unshare, and with it init.
+            command = ["setpriv", "--pdeathsig", "KILL", "--", *command]
+        with layout.log("init").open("ab") as log:
+            self.process = subprocess.Popen(
+                command,
+                cwd="/",
+                env={**os.environ, "PYTHONPATH": str(TREE)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                pass_fds=(write, lock),
+                # Ctrl-C in the terminal is for us: we end it in good order.
+                start_new_session=True,
+            )
+        os.close(write)
+        self.reports = ReportReader(read)
+
+    def init(self) -> ProcessId:
+        """The process whose end is the cloud's; it must have reported before."""
+        return ProcessId.of(only_child(self.process.pid))
+
+
+def missing_programs() -> list[str]:
+    """What the machine lacks for a cloud; empty when it lacks nothing."""
+    programs = ("setpriv", "unshare", "libvirtd", "qemu-img", "qemu-system-x86_64")
+    return [name for name in programs if shutil.which(name) is None]

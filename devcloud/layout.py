@@ -1,0 +1,76 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""Where a cloud keeps what: the one place that knows its state folder."""
+
+import os
+import shutil
+from pathlib import Path
+
+
+#: The source tree that this cloud runs from.
+TREE = Path(__file__).resolve().parent.parent
+
+
+class Layout:
+    """The state folder of one cloud."""
+
+    def __init__(self, state: str | os.PathLike[str]) -> None:
+        self.state = Path(state).resolve()
+        self.settings = self.state / "cloud.json"
+        self.running = self.state / "running.json"
+        self.ports = self.state / "ports.json"
+        self.lock = self.state / "lock"
+        self.openrc = self.state / "openrc"
+        self.clouds_yaml = self.state / "clouds.yaml"
+        self.logs = self.state / "logs"
+        self.deaths = self.logs / "deaths.log"
+        self.images = self.state / "images"
+        self._parts = [self.state / name for name in ("etc", "db", "lib", "tmp", "hosts")]
+        self._etc, self._db, self._lib, self.tmp, self._hosts = self._parts
+
+    def etc(self, service: str) -> Path:
+        """The folder of a service's configuration files."""
+        return self._etc / service
+
+    def lib(self, service: str) -> Path:
+        """The folder of a service's data."""
+        return self._lib / service
+
+    def database(self, name: str) -> Path:
+        return self._db / f"{name}.sqlite"
+
+    def log(self, name: str) -> Path:
+        return self.logs / f"{name}.log"
+
+    def host(self, name: str) -> Path:
+        """The state folder of one compute host."""
+        return self._hosts / name
+
+    def create(self) -> None:
+        """Empty folders: a cloud starts from nothing, logs included."""
+        self.remove()
+        shutil.rmtree(self.logs, ignore_errors=True)
+        for folder in (*self._parts, self.logs, self.images):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def remove(self) -> None:
+        """Remove all but the logs, which are what one reads afterwards."""
+        for folder in (*self._parts, self.images):
+            shutil.rmtree(folder, ignore_errors=True)
+        for file in (
+            self.running,
+            self.ports,
+            self.openrc,
+            self.clouds_yaml,
+            self.settings,
+        ):
+            file.unlink(missing_ok=True)

@@ -1,0 +1,48 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""Run one service: ``python -m devcloud.services NAME STATE --listen FD --report FD``."""
+
+import argparse
+import importlib
+import os
+import socket
+import sys
+
+from devcloud.endpoints import Ports
+from devcloud.layout import Layout
+from devcloud.reports import Reporter
+from devcloud.services import Service
+from devcloud.settings import CloudSettings
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("name")
+    parser.add_argument("state")
+    parser.add_argument("--listen", type=int, required=True)
+    parser.add_argument("--report", type=int, required=True)
+    args = parser.parse_args()
+    # Some of the services read our arguments as theirs.
+    sys.argv = [args.name]
+    os.set_inheritable(args.report, False)
+    layout = Layout(args.state)
+    service = Service(
+        settings=CloudSettings.read(layout.settings),
+        layout=layout,
+        ports=Ports.read(layout.ports),
+        listener=socket.socket(fileno=args.listen),
+        report=Reporter(args.report, args.name),
+    )
+    importlib.import_module(f"devcloud.services.{args.name}").run(service)
+
+
+main()

@@ -1,0 +1,118 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""keystone: users, and the catalog of the cloud's services."""
+
+import os
+import uuid
+
+from devcloud.config import common
+from devcloud.endpoints import ENDPOINTS
+from devcloud.services import Service, forked, sqlite, web
+
+
+def run(service: Service) -> None:
+    etc = service.layout.etc("keystone")
+    sqlite.create([service.layout.database("keystone")])
+    sqlite.take_turns()
+
+    from keystone.cmd import cli
+
+    def manage(*command: str) -> None:
+        cli.main(["keystone-manage", "--config-file", f"{etc}/keystone.conf", *command])
+
+    keys = [
+        forked.start(what, lambda what=what: manage(what, *_as_root()))
+        for what in ("fernet_setup", "credential_setup")
+    ]
+    service.report.progress("creating the database")
+    forked.run("keystone-manage db_sync", lambda: manage("db_sync"))
+    for wait in keys:
+        wait()
+
+    def bootstrap() -> None:
+        manage("bootstrap", "--bootstrap-password", service.settings.password)
+        _add_service_user(service.settings.password)
+        _fill_catalog(service)
+
+    forked.run("keystone-manage bootstrap", bootstrap)
+
+    os.environ["OS_KEYSTONE_CONFIG_DIR"] = str(etc)
+    from keystone.wsgi.api import application
+
+    web.serve(service, application)
+
+
+def _as_root() -> tuple[str, ...]:
+    """Own the keys ourselves: there is no user keystone."""
+    return ("--keystone-user", "root", "--keystone-group", "root")
+
+
+def _add_service_user(password: str) -> None:
+    """The user as which the services talk to each other."""
+    from keystone.common import provider_api
+
+    apis = provider_api.ProviderAPIs
+    roles = {role["name"]: role["id"] for role in apis.role_api.list_roles()}
+    project_id = uuid.uuid4().hex
+    apis.resource_api.create_project(
+        project_id,
+        {
+            "id": project_id,
+            "name": common.SERVICE_PROJECT,
+            "domain_id": "default",
+            "enabled": True,
+            "is_domain": False,
+            "parent_id": "default",
+        },
+    )
+    user = apis.identity_api.create_user(
+        {
+            "name": common.SERVICE_USER,
+            "password": password,
+            "domain_id": "default",
+            "enabled": True,
+        }
+    )
+    for role in ("admin", "service"):
+        apis.assignment_api.add_role_to_user_and_project(
+            user["id"], project_id, roles[role]
+        )
+
+
+def _fill_catalog(service: Service) -> None:
+    """One service and one public endpoint for each that the cloud has."""
+    from keystone.common import provider_api
+
+    catalog = provider_api.ProviderAPIs.catalog_api
+    catalog.create_region({"id": common.REGION, "description": ""})
+    for name, endpoint in ENDPOINTS.items():
+        service_id, endpoint_id = uuid.uuid4().hex, uuid.uuid4().hex
+        catalog.create_service(
+            service_id,
+            {
+                "id": service_id,
+                "type": endpoint.service_type,
+                "name": name,
+                "enabled": True,
+            },
+        )
+        catalog.create_endpoint(
+            endpoint_id,
+            {
+                "id": endpoint_id,
+                "service_id": service_id,
+                "region_id": common.REGION,
+                "interface": "public",
+                "url": service.ports.url(name),
+                "enabled": True,
+            },
+        )

@@ -1,0 +1,62 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""A stand-in for neutron, as much of it as guests without a network need.
+
+Nova asks for security groups and for a server's ports even then. It gets
+empty lists.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from devcloud.services import Service, web
+
+
+def run(service: Service) -> None:
+    web.serve(service, Network(service.ports.url("neutron")), threads=2)
+
+
+class Network:
+    """A network service in which there is nothing."""
+
+    def __init__(self, url: str) -> None:
+        self.versions = {
+            "versions": [
+                {
+                    "id": "v2.0",
+                    "status": "CURRENT",
+                    "links": [{"rel": "self", "href": f"{url}/v2.0/"}],
+                }
+            ]
+        }
+
+    def __call__(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        status, body = self.answer(environ["REQUEST_METHOD"], environ["PATH_INFO"])
+        start_response(status, [("Content-Type", "application/json")])
+        return [json.dumps(body).encode()]
+
+    def answer(self, method: str, path: str) -> tuple[str, Any]:
+        parts = path.strip("/").split("/")
+        if method == "GET" and parts == [""]:
+            return "200 OK", self.versions
+        if method == "GET" and parts[0] == "v2.0" and len(parts) == 2:
+            return "200 OK", {parts[1].removesuffix(".json").replace("-", "_"): []}
+        return "404 Not Found", {
+            "NeutronError": {
+                "type": "NotFound",
+                "message": f"{method} {path}: this cloud has no networks",
+                "detail": "",
+            }
+        }

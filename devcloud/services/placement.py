@@ -1,0 +1,26 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""placement: who has how much of what, traits and allocations."""
+
+import os
+
+from devcloud.services import Service, sqlite, web
+
+
+def run(service: Service) -> None:
+    sqlite.create([service.layout.database("placement")])
+    sqlite.take_turns()
+    os.environ["OS_PLACEMENT_CONFIG_DIR"] = str(service.layout.etc("placement"))
+    service.report.progress("creating the database")
+    from placement.wsgi.api import application
+
+    web.serve(service, application)

@@ -1,0 +1,48 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""What a cloud is asked to be; kept as ``cloud.json`` in its state folder."""
+
+import dataclasses
+import json
+import secrets
+from pathlib import Path
+
+from devcloud.simhost.settings import HostSettings
+
+DRIVER = "sev_driver.SEVDriver"
+
+
+@dataclasses.dataclass(frozen=True)
+class CloudSettings:
+    """One cloud."""
+
+    #: What nova.conf names in compute_driver.
+    driver: str = DRIVER
+    #: "auto" takes this machine's own SEV when it has it.
+    host: str = "auto"
+    #: The compute hosts; one for now.
+    nodes: tuple[HostSettings, ...] = (HostSettings(),)
+    #: Options laid over nova.conf: {section: {option: value}}.
+    nova: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
+    #: Of the user admin and of the services' own user. The cloud answers on
+    #: loopback only, but so does everybody else on the machine.
+    password: str = dataclasses.field(default_factory=lambda: secrets.token_hex(8))
+
+    def write(self, path: Path) -> None:
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> "CloudSettings":
+        values = json.loads(path.read_text())
+        nodes = tuple(HostSettings(**node) for node in values.pop("nodes"))
+        return cls(nodes=nodes, **values)
