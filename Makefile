@@ -1,0 +1,69 @@
+# Everything here sets itself up first: see tools/bootstrap.py.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+# The cloud mounts and makes namespaces, so it runs as root.
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+# As root, leave nothing in the tree that the user cannot delete.
+AS_ROOT := $(SUDO) env PATH="$(CURDIR)/$(BIN):$$PATH" $(if $(SUDO),PYTHONDONTWRITEBYTECODE=1)
+PYTEST := $(BIN)/python -m pytest $(if $(SUDO),-p no:cacheprovider)
+DEVCLOUD := $(AS_ROOT) $(BIN)/python -m devcloud
+PYTHON_FILES := sev_driver nova devcloud tests tools doc
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo cloud cloud-down cloud-status test lint unit \
+        functional packaging e2e sample docs clean
+
+help:  ## show these lines
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: $(READY)  ## make .venv and install the system packages it needs
+
+$(READY): bindep.txt constraints/nova-34.txt setup.cfg setup.py pyproject.toml \
+          requirements.txt tools/bootstrap.py
+	@$(PYTHON) -B tools/bootstrap.py
+
+demo: $(READY)  ## start a cloud, boot an encrypted guest in it, show it, stop
+	@$(DEVCLOUD) demo
+
+cloud: $(READY)  ## start the same cloud and leave it running
+	@$(DEVCLOUD) up
+
+cloud-down: $(READY)  ## stop it
+	@$(DEVCLOUD) down
+
+cloud-status: $(READY)  ## say whether it runs, and where its logs are
+	@$(DEVCLOUD) status
+
+test: lint  ## all tests
+	$(AS_ROOT) $(PYTEST) tests
+
+lint: $(READY)  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+unit: $(READY)  ## the driver's core, no root needed
+	$(BIN)/python -m pytest tests/unit
+
+functional: $(READY)  ## real Nova code with our driver in it, no root needed
+	$(BIN)/python -m pytest tests/functional
+
+packaging: $(READY)  ## the wheel, the sample, the set-up; no root needed
+	$(BIN)/python -m pytest tests/packaging
+
+e2e: $(READY)  ## the one-machine cloud
+	$(AS_ROOT) $(PYTEST) tests/e2e
+
+sample: $(READY)  ## write etc/nova.conf.sample from the options
+	$(BIN)/oslo-config-generator --config-file etc/nova/nova-config-generator.conf
+
+docs: $(READY)  ## the manual, into doc/build/html
+	$(BIN)/sphinx-build -W --keep-going -q -b html doc/source doc/build/html
+
+clean:  ## stop the cloud; remove .venv and all that was built
+	@test ! -d .cloud || ! test -e $(READY) || $(DEVCLOUD) down
+	$(SUDO) rm -rf .cloud $(VENV) build dist doc/build *.egg-info .eggs \
+	    .pytest_cache .mypy_cache .ruff_cache .hypothesis .tox AUTHORS ChangeLog
+	find . -name __pycache__ -type d -prune -exec $(SUDO) rm -rf {} +

@@ -1,0 +1,126 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""From a bare clone to a .venv in it that can run everything; safe to repeat.
+
+Needs only Python's standard library. The Makefile calls it when .venv/ready is
+missing or older than the lists it was made from.
+"""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import progress
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+READY = VENV / "ready"
+LOG = VENV / "bootstrap.log"
+CONSTRAINTS = ROOT / "constraints" / "nova-34.txt"
+PIP_NAMES = r"\s*(?:Collecting|Building editable for|Building wheel for) ([\w.-]+)"
+
+
+def main() -> int:
+    """Make the virtual environment; say at the end how long it took."""
+    if sys.version_info < (3, 11):
+        version = ".".join(map(str, sys.version_info[:2]))
+        raise SystemExit(f"Python 3.11 or newer is needed; {sys.executable} is {version}")
+    start = time.monotonic()
+    READY.unlink(missing_ok=True)
+    make_venv()
+    pip("build tools", "setuptools", "wheel", "pbr", "bindep")
+    install_system_packages(missing_system_packages())
+    # Sources are built with the pinned setuptools, not with the newest one.
+    project = f"{ROOT}[test,cloud,docs]"
+    pip("Python packages", "--no-build-isolation", "--editable", project)
+    READY.touch()
+    progress.say(f"set up in {time.monotonic() - start:.0f} s")
+    return 0
+
+
+def make_venv() -> None:
+    """Create .venv, unless a working one is there."""
+    if works(VENV / "bin" / "python"):
+        return
+    if not has_venv():
+        install_system_packages(["python3-venv"])
+    progress.say(f"virtual environment with {sys.executable}")
+    python = [sys.executable, "-m", "venv", "--clear", str(VENV)]
+    subprocess.run(python, check=True)
+
+
+def works(python: Path) -> bool:
+    """Whether that interpreter starts, is this version and has pip."""
+    if not python.exists():
+        return False
+    code = f"import pip, sys; sys.exit(sys.version_info[:2] != {sys.version_info[:2]})"
+    return subprocess.run([python, "-c", code], capture_output=True).returncode == 0
+
+
+def has_venv() -> bool:
+    """Whether this Python can make an environment (Debian splits that off)."""
+    with contextlib.suppress(ImportError):
+        import ensurepip
+        import venv
+
+        return bool(ensurepip and venv)
+    return False
+
+
+def missing_system_packages() -> list[str]:
+    """Ask bindep which packages of bindep.txt are not installed."""
+    command = [VENV / "bin" / "bindep", "--brief", "--file", ROOT / "bindep.txt"]
+    answer = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if answer.returncode and not answer.stdout:
+        raise SystemExit("bindep could not read this system's packages; see above")
+    return answer.stdout.split()
+
+
+def install_system_packages(packages: Sequence[str]) -> None:
+    """Have apt install packages, as root or with sudo."""
+    if not packages:
+        return
+    by_hand = f"apt-get install --no-install-recommends {' '.join(packages)}"
+    if not shutil.which("apt-get"):
+        raise SystemExit("no apt-get here; install what matches: " + by_hand)
+    as_root = [] if os.geteuid() == 0 else ["sudo"]
+    if as_root and not shutil.which("sudo"):
+        raise SystemExit(f"neither root nor sudo here; as root: {by_hand}")
+    progress.say(f"system packages: {len(packages)} missing")
+    log = LOG if VENV.is_dir() else ROOT / ".bootstrap.log"
+    script = str(ROOT / "tools" / "apt_install.py")
+    command = [*as_root, sys.executable, "-B", script, str(log), *packages]
+    subprocess.run(command, check=True)
+
+
+def pip(what: str, *arguments: str) -> None:
+    """Install with pip under the constraints."""
+    progress.say(what)
+    command = [str(VENV / "bin" / "python"), "-m", "pip", "install"]
+    command += ["--disable-pip-version-check", "--progress-bar", "off"]
+    command += ["--constraint", str(CONSTRAINTS), *arguments]
+    progress.run(command, LOG, PIP_NAMES)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("interrupted; run it again to go on")
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"failed, status {error.returncode}: {' '.join(map(str, error.cmd))}")

@@ -1,0 +1,83 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Run a talkative command: its words to a log, one name at a time to the screen."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+WIDTH = 76
+TAIL = 25
+
+
+def say(text: str) -> None:
+    """Print one heading."""
+    print(f"==> {text}", flush=True)
+
+
+def run(
+    command: Sequence[str],
+    log: Path,
+    names: str,
+    env: dict[str, str] | None = None,
+) -> None:
+    """Run command; print what the first group of names matches in its output.
+
+    Everything goes to log. When the command fails the end of the log is shown
+    and CalledProcessError is raised.
+    """
+    pattern = re.compile(names)
+    column = 0
+    with log.open("a") as file:
+        file.write(f"$ {' '.join(command)}\n")
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=env,
+        )
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                file.write(line)
+                file.flush()
+                if match := pattern.match(line):
+                    column = _word(match.group(1), column)
+        finally:
+            if column:
+                print(flush=True)
+            status = process.wait()
+    if status:
+        _show_end(log)
+        raise subprocess.CalledProcessError(status, list(command))
+
+
+def _word(word: str, column: int) -> int:
+    """Print word on the current line or on a new one; return the new column."""
+    if column and column + len(word) + 1 > WIDTH:
+        print()
+        column = 0
+    lead = " " if column else "    "
+    print(f"{lead}{word}", end="", flush=True)
+    return column + len(lead) + len(word)
+
+
+def _show_end(log: Path) -> None:
+    print(f"==> failed; the end of {log}:", file=sys.stderr)
+    for line in log.read_text(errors="replace").splitlines()[-TAIL:]:
+        print(f"    {line}", file=sys.stderr)
