@@ -67,7 +67,7 @@ def select_firmware(domain: etree._Element, plan: Plan) -> None:
     loader = os.find("loader")
     secure = "no"
     if loader is not None:
-        secure = loader.attrib.pop("secure", secure)
+        secure = str(loader.attrib.pop("secure", secure))
         if not loader.attrib and not (loader.text or "").strip():
             os.remove(loader)
     firmware = _child(os, "firmware")
@@ -97,7 +97,7 @@ def disable_option_roms(domain: etree._Element, plan: Plan) -> None:
     for interface in domain.iterfind("devices/interface"):
         rom = _child(interface, "rom")
         for attribute in ("bar", "file"):
-            rom.attrib.pop(attribute, None)
+            rom.attrib.pop(attribute, "")
         rom.set("enabled", "no")
 
 

@@ -43,7 +43,7 @@ LOG = logging.getLogger(__name__)
 conf.register_opts(CONF)
 
 
-class SEVDriver(libvirt_driver.LibvirtDriver):
+class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
     """Runs guests with memory encrypted by AMD SEV, and all others as ever.
 
     A guest that asks for no encryption goes through Nova's driver untouched.
@@ -152,7 +152,7 @@ class SEVDriver(libvirt_driver.LibvirtDriver):
             except RequirementsNotMet as error:
                 raise translate.operation_error(instance, error) from error
             image_meta = translate.encrypted_image_meta(instance, image_meta)
-        xml = super()._get_guest_xml(
+        xml: str = super()._get_guest_xml(
             context, instance, network_info, disk_info, image_meta, *args, **kwargs
         )
         if request is None or request.model is not MemoryEncryptionModel.AMD_SEV:

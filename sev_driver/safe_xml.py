@@ -12,6 +12,8 @@
 
 """XML from outside, read without entities, network or unbounded size."""
 
+from typing import Any
+
 from lxml import etree
 
 #: Far above any real domain (64 devices: 0.1 MB) and any capabilities document.
@@ -43,7 +45,8 @@ def parse(text: str | bytes, *, indent: bool = False) -> etree._Element:
         root = etree.fromstring(data, parser)
     except (etree.XMLSyntaxError, ValueError) as error:
         raise UnsafeXML(f"not well-formed XML: {error}") from error
-    if root.getroottree().docinfo.doctype:
+    docinfo: Any = root.getroottree().docinfo
+    if docinfo.doctype:
         raise UnsafeXML("XML with a DOCTYPE is refused")
     return root
 
