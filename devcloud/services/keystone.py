@@ -89,13 +89,13 @@ def _add_service_user(password: str) -> None:
 
 
 def _fill_catalog(service: Service) -> None:
-    """One service and one public endpoint for each that the cloud has."""
+    """One service and its endpoints for each that the cloud has."""
     from keystone.common import provider_api
 
     catalog = provider_api.ProviderAPIs.catalog_api
     catalog.create_region({"id": common.REGION, "description": ""})
     for name, endpoint in ENDPOINTS.items():
-        service_id, endpoint_id = uuid.uuid4().hex, uuid.uuid4().hex
+        service_id = uuid.uuid4().hex
         catalog.create_service(
             service_id,
             {
@@ -105,14 +105,16 @@ def _fill_catalog(service: Service) -> None:
                 "enabled": True,
             },
         )
-        catalog.create_endpoint(
-            endpoint_id,
-            {
-                "id": endpoint_id,
-                "service_id": service_id,
-                "region_id": common.REGION,
-                "interface": "public",
-                "url": service.ports.url(name),
-                "enabled": True,
-            },
-        )
+        for interface in ("public", "internal"):
+            endpoint_id = uuid.uuid4().hex
+            catalog.create_endpoint(
+                endpoint_id,
+                {
+                    "id": endpoint_id,
+                    "service_id": service_id,
+                    "region_id": common.REGION,
+                    "interface": interface,
+                    "url": service.ports.url(name),
+                    "enabled": True,
+                },
+            )

@@ -94,8 +94,18 @@ def _start(service: Service, binary: str) -> None:
 
 
 def _map_hosts() -> None:
-    """Let the scheduler know the compute host now, not at its next look."""
-    from nova import context
-    from nova.objects import host_mapping
+    """Let the scheduler know the compute host now, not at its next look.
 
-    host_mapping.discover_hosts(context.get_admin_context())
+    nova-compute starts even when it cannot report what it has. A cloud in
+    which nothing can be built is not ready.
+    """
+    from nova import context, objects
+    from nova.objects import host_mapping
+    from nova.scheduler.client import report
+
+    admin = context.get_admin_context()
+    host_mapping.discover_hosts(admin)
+    placement = report.report_client_singleton()
+    nodes = objects.ComputeNodeList.get_all(admin)
+    if not any(placement.get_providers_in_tree(admin, node.uuid) for node in nodes):
+        raise SystemExit("nova-compute could not report its host: see above why")
