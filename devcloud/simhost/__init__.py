@@ -1,0 +1,33 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""A simulated AMD SEV host: real libvirtd and QEMU, hardware's answers stood in for.
+
+It encrypts nothing. What is real: libvirtd, QEMU (under software emulation), the
+firmware and the guest. What is stood in for: CPUID leaf 0x8000001F, /dev/kvm,
+/dev/sev, the kvm_amd parameters, and the few QMP commands that only a SEV host can
+answer. It refuses what hardware refuses: a guest too many, migration, memory
+snapshots, a wrong C-bit, pflash with SNP, SEV without KVM.
+
+How it hangs together::
+
+    settings   HostSettings: the hardware and the kernel parameters one wants
+    host       SimulatedHost, RealHost: what the cloud's init calls
+    private_libvirt, layout, libvirt_conf, mounts
+               a libvirtd with folders of its own, in namespaces of its own
+    cpuid_shim.c
+               preloaded into libvirtd, which counts the slots by CPUID itself
+    qemu-system-x86_64, sevsim/
+               stands before QEMU in libvirtd's PATH; starts the real one
+
+Not stood in for: the launch measurement (it is all zeros), the locked memory that
+SEV needs, the misc cgroup, and the processor's own CPUID outside libvirtd.
+"""

@@ -1,0 +1,136 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""``python -m devcloud.simhost --state DIR [settings] -- COMMAND…``
+
+Starts a simulated SEV host, runs the command beside its libvirtd, ends all of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from devcloud.simhost.host import SimulatedHost
+from devcloud.simhost.mounts import NamespaceError
+from devcloud.simhost.private_libvirt import HostError
+from devcloud.simhost.settings import HostSettings, SettingsError
+
+# Everything ends with the process that unshare starts, and that one with unshare,
+# and unshare with us: also when we are killed.
+_NAMESPACES = (
+    *("setpriv", "--pdeathsig", "KILL"),
+    *("unshare", "--fork", "--kill-child", "--pid", "--mount-proc"),
+    *("--mount", "--uts", "--propagation", "private"),
+)
+_NOTICE = (
+    "This SEV host is simulated: guests run under software emulation and "
+    "NOTHING IS ENCRYPTED."
+)
+
+
+def main(argv: list[str]) -> int:
+    arguments = _parser().parse_args(argv)
+    try:
+        host = SimulatedHost(_settings(arguments), arguments.state)
+        if arguments.inside:
+            return _Init(host, arguments.command).run()
+    except (SettingsError, HostError, NamespaceError) as error:
+        print(f"simhost: {error}", file=sys.stderr)
+        return 1
+    print(f"simhost: {_NOTICE}", file=sys.stderr)
+    try:
+        return _run_inside(argv)
+    finally:
+        host.forget()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m devcloud.simhost",
+        description="A simulated AMD SEV host, to try libvirt on. " + _NOTICE,
+    )
+    parser.add_argument("--state", type=Path, required=True, help="its folder")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    for field in dataclasses.fields(HostSettings):
+        kind = type(field.default)
+        parser.add_argument(
+            "--" + field.name.replace("_", "-"),
+            type=None if kind is bool else kind,
+            action=argparse.BooleanOptionalAction if kind is bool else "store",
+            default=field.default,
+            help=f"({field.default})",
+        )
+    parser.add_argument("command", nargs="+", help="run beside libvirtd")
+    return parser
+
+
+def _settings(arguments: argparse.Namespace) -> HostSettings:
+    names = [field.name for field in dataclasses.fields(HostSettings)]
+    return HostSettings(**{name: getattr(arguments, name) for name in names})
+
+
+def _run_inside(argv: list[str]) -> int:
+    """Run ourselves again in namespaces, and end them when we are asked to end."""
+    again = [sys.executable, "-m", "devcloud.simhost", "--inside", *argv]
+    with subprocess.Popen([*_NAMESPACES, *again]) as unshare:
+        # Ctrl-C reaches the command by itself; we wait for what it makes of it.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # unshare ignores a gentle word.
+        signal.signal(signal.SIGTERM, lambda *_: unshare.kill())
+        status = unshare.wait()
+    return status if status >= 0 else 128 - status
+
+
+class _Init:
+    """Process 1 of the namespaces: it reaps, and keeps libvirtd running."""
+
+    def __init__(self, host: SimulatedHost, command: list[str]) -> None:
+        self.host = host
+        self.command = command
+
+    def run(self) -> int:
+        self.host.prepare()
+        libvirtd = self._start_libvirtd()
+        environment = {**os.environ, "LIBVIRT_DEFAULT_URI": self.host.uri}
+        command = subprocess.Popen(self.command, env=environment).pid
+        while True:
+            pid, status = os.wait()
+            code = os.waitstatus_to_exitcode(status)
+            if pid == command:
+                return code if code >= 0 else 128 - code
+            if pid != libvirtd:
+                continue  # a guest, or another orphan
+            if code > 0:
+                raise HostError(
+                    f"libvirtd failed: see {self.host.layout.libvirtd_log}."
+                )
+            # Somebody ended it. Settings changed in the meantime take effect.
+            libvirtd = self._start_libvirtd()
+            print("simhost: libvirtd was started again", file=sys.stderr)
+
+    def _start_libvirtd(self) -> int:
+        self.host.settings = HostSettings.from_json(
+            self.host.layout.settings.read_text()
+        )
+        command, environment = self.host.libvirtd_command()
+        pid = subprocess.Popen(command, env=environment, start_new_session=True).pid
+        self.host.wait_ready()
+        return pid
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

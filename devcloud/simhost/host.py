@@ -1,0 +1,146 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""The two kinds of host with SEV: a simulated one, and this machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+from devcloud.simhost import mounts
+from devcloud.simhost.layout import BIN, MONITORS, SHIM, SLOTS
+from devcloud.simhost.private_libvirt import HostError, PrivateLibvirt, write
+from devcloud.simhost.sevsim import slots
+from devcloud.simhost.sevsim.platform import Platform
+
+_HERE = Path(__file__).parent
+_WRAPPER = "qemu-system-x86_64"
+_PARAMETER = Path("/sys/module/kvm_amd/parameters/sev")
+_DEVICE = Path("/dev/sev")
+_MISC_CGROUP = Path("/sys/fs/cgroup/misc.current")
+_MISC_DEVICES = 10  # major number of the kernel's own /dev/sev
+
+
+class SimulatedHost(PrivateLibvirt):
+    """A host whose SEV is made up from its settings. It encrypts nothing."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        mounts.private_devices(extra=("kvm", "sev"))
+        mounts.add_kernel_module(
+            "kvm_amd", self.layout.parameters, self.layout.state / "sys-module"
+        )
+        mounts.hide_control_groups()
+
+    def libvirtd_command(self) -> tuple[list[str], dict[str, str]]:
+        command, environment = super().libvirtd_command()
+        settings = self.settings
+        environment |= {
+            "PATH": f"{BIN}{os.pathsep}{environment['PATH']}",
+            "LD_PRELOAD": SHIM,
+            "SEVSIM_MIN_ASID": str(settings.min_asid),
+            "SEVSIM_MAX_ASID": str(settings.max_asid),
+            "SEVSIM_CBITPOS": str(settings.cbitpos),
+            "SEVSIM_REDUCED_PHYS_BITS": str(settings.reduced_phys_bits),
+        }
+        return command, environment
+
+    def slots_in_use(self) -> dict[str, int]:
+        """ASIDs that live QEMUs hold now, by pool: sev, sev_es_snp."""
+        return slots.in_use(str(self.layout.slots))
+
+    def _make_files(self) -> None:
+        super()._make_files()
+        _compile(_HERE / "cpuid_shim.c", self.layout.outside(SHIM))
+        shutil.copy(_HERE / _WRAPPER, self.layout.bin)
+        shutil.copytree(
+            _HERE / "sevsim",
+            self.layout.bin / "sevsim",
+            ignore=shutil.ignore_patterns("__pycache__"),
+            dirs_exist_ok=True,
+        )
+
+    def _write_settings(self) -> None:
+        super()._write_settings()
+        parameters = self.settings.kernel_parameters
+        for name, on in parameters.items():
+            write(self.layout.parameters / name, "Y\n" if on else "N\n")
+        platform = Platform(
+            **parameters,
+            min_asid=self.settings.min_asid,
+            max_asid=self.settings.max_asid,
+            cbitpos=self.settings.cbitpos,
+            reduced_phys_bits=self.settings.reduced_phys_bits,
+            real_qemu=_real_qemu(),
+            slots=SLOTS,
+            monitors=MONITORS,
+        )
+        write(self.layout.bin / "sevsim.json", platform.to_json())
+
+
+class RealHost(PrivateLibvirt):
+    """This machine's own SEV, under a private libvirtd."""
+
+    def slots_in_use(self) -> dict[str, int]:
+        """ASIDs in use on the machine, by anybody, by pool: sev, sev_es_snp."""
+        text = _MISC_CGROUP.read_text() if _MISC_CGROUP.exists() else ""
+        used = dict(line.split() for line in text.splitlines())
+        return {
+            slots.SEV: int(used.get("sev", 0)),
+            slots.SEV_ES_SNP: int(used.get("sev_es", 0)),
+        }
+
+
+def is_real_sev_host() -> bool:
+    """Whether this machine can encrypt: the kernel says so, and the PSP is there.
+
+    A simulated /dev/sev, seen from within, is not the kernel's.
+    """
+    try:
+        device = _DEVICE.stat()
+        parameter = _PARAMETER.read_text().strip()
+    except OSError:
+        return False
+    real = stat.S_ISCHR(device.st_mode) and os.major(device.st_rdev) == _MISC_DEVICES
+    return real and bool(re.fullmatch("[Yy1]", parameter)) and _opens(_DEVICE)
+
+
+def host_kind() -> type[SimulatedHost] | type[RealHost]:
+    """The kind of host to make here."""
+    return RealHost if is_real_sev_host() else SimulatedHost
+
+
+def _opens(device: Path) -> bool:
+    try:
+        os.close(os.open(device, os.O_RDWR))
+    except OSError:
+        return False
+    return True
+
+
+def _compile(source: Path, library: Path) -> None:
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        raise HostError("No C compiler on this machine: install gcc.")
+    options = ["-shared", "-fPIC", "-O2", "-Wall"]
+    subprocess.run([compiler, *options, "-o", library, source], check=True)
+
+
+def _real_qemu() -> str:
+    found = shutil.which(_WRAPPER)
+    if found is None:
+        raise HostError(f"No {_WRAPPER} here: install qemu-system-x86.")
+    return found

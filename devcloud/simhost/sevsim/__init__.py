@@ -1,0 +1,33 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""Stands between libvirtd and QEMU, for the answers only a SEV host can give.
+
+libvirt runs ``qemu-system-x86_64`` in two ways, and both come through here:
+
+* to ask what it can do: it then talks QMP to a machine without a guest;
+* to run a guest, whose QMP monitor it keeps for the guest's life.
+
+The wrapper rewrites the command line (KVM becomes software emulation, the SEV
+object goes), leaves a small proxy on the QMP socket, and becomes the real QEMU by
+exec, so that the process id libvirt knows is QEMU's. ::
+
+    wrapper        the order of things
+    platform       what this host has (sevsim.json: libvirt wipes the environment)
+    command_line   argv in, argv and what was asked for out
+    refusals       why this host's QEMU would not start such a guest
+    slots          the ASIDs, each a locked file held by QEMU itself
+    answers        the QMP commands that are answered here
+    proxy          the process between libvirt and QEMU's monitor
+
+The folder is copied beside the wrapper and run by the system's own Python: standard
+library only, Python 3.9 or later, and imports stay within this package.
+"""

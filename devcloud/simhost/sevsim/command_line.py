@@ -1,0 +1,142 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""QEMU's command line as libvirt writes it, rewritten for software emulation."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Callable
+
+SEV_OBJECTS = ("sev-guest", "sev-snp-guest")
+POLICY_ES = 1 << 2
+
+# -machine properties that only KVM or a SEV object can satisfy.
+_DROPPED_MACHINE_PROPERTIES = (
+    "confidential-guest-support",
+    "memory-encryption",
+    "kernel_irqchip",
+    "kernel-irqchip",
+)
+
+
+class CommandLine:
+    """What was asked of QEMU, and the arguments that the real one gets."""
+
+    def __init__(self, argv: list[str]) -> None:
+        self.original = argv
+        self.rewritten: list[str] = []
+        self.security: dict[str, Any] | None = None
+        self.kvm = False
+        self.pflash = False
+        self.paused = "-S" in argv
+        # Where libvirt will speak QMP: a path when it asks for capabilities,
+        # a listening socket handed over when it starts a guest.
+        self.probe_socket: str | None = None
+        self.monitor_fd: int | None = None
+        self._daemonize = "-daemonize" in argv
+        self._rewrite(argv)
+        if not self.resettable:
+            self.rewritten += ["-action", "reboot=shutdown"]
+
+    @property
+    def snp(self) -> bool:
+        return self.security is not None and (
+            self.security["qom-type"] == "sev-snp-guest"
+        )
+
+    @property
+    def es(self) -> bool:
+        return self.security is not None and (
+            not self.snp and bool(self.policy & POLICY_ES)
+        )
+
+    @property
+    def policy(self) -> int:
+        return int(str((self.security or {}).get("policy", 0)), 0)
+
+    @property
+    def resettable(self) -> bool:
+        """Nobody can rewrite encrypted registers: QEMU ends such a guest."""
+        return not (self.es or self.snp)
+
+    def listen_at(self, address: str) -> None:
+        """Have QEMU listen there instead of at probe_socket."""
+        libvirts, qemus = f"unix:{self.probe_socket},", f"unix:{address},"
+        self.rewritten = [
+            qemus + word[len(libvirts) :] if word.startswith(libvirts) else word
+            for word in self.rewritten
+        ]
+
+    def _rewrite(self, argv: list[str]) -> None:
+        options: dict[str, Callable[[str], str | None]] = {
+            "object": self._object,
+            "machine": self._machine,
+            "accel": self._accel,
+            "cpu": self._cpu,
+            "overcommit": self._overcommit,
+            "qmp": self._qmp,
+            "chardev": self._chardev,
+        }
+        words = iter(argv)
+        for word in words:
+            option = options.get(word.lstrip("-")) if word.startswith("-") else None
+            if option is None:
+                self.rewritten.append(word)
+                continue
+            value = option(next(words, ""))
+            if value is not None:
+                self.rewritten += [word, value]
+
+    def _object(self, value: str) -> str | None:
+        if not value.startswith("{"):  # libvirt writes JSON since QEMU 6.0
+            return value
+        properties = json.loads(value)
+        if properties.get("qom-type") not in SEV_OBJECTS:
+            return value
+        self.security = properties
+        return None
+
+    def _machine(self, value: str) -> str:
+        kept = []
+        for word in value.split(","):
+            key, _, setting = word.partition("=")
+            self.pflash |= key == "pflash0"
+            if key == "accel":
+                word = "accel=" + self._accel(setting)
+            if key not in _DROPPED_MACHINE_PROPERTIES:
+                kept.append(word)
+        return ",".join(kept)
+
+    def _accel(self, value: str) -> str:
+        self.kvm = "kvm" in value  # kvm, kvm:tcg, kvm,dirty-ring-size=…
+        return "tcg" if self.kvm else value
+
+    def _cpu(self, value: str) -> str:
+        return re.sub(r"^host\b", "max", value)
+
+    def _overcommit(self, value: str) -> str:
+        # Nothing here needs the memory pinned, and a container may not do it.
+        return value.replace("mem-lock=on", "mem-lock=off")
+
+    def _qmp(self, value: str) -> str:
+        found = re.match(r"unix:([^,]+),", value)
+        if not (found and self._daemonize):
+            return value
+        self.probe_socket = found[1]
+        return value
+
+    def _chardev(self, value: str) -> str:
+        found = re.match(r"socket,id=charmonitor,fd=(\d+)\b", value)
+        if found:
+            self.monitor_fd = int(found[1])
+        return value

@@ -1,0 +1,66 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""Why QEMU on such a host would not start a guest, in QEMU's words."""
+
+from __future__ import annotations
+
+from . import slots
+from .command_line import CommandLine
+from .platform import Platform
+
+EBUSY, ENOTTY = 16, 25
+_KVM_FAILED = "-accel kvm: failed to initialize kvm: Operation not permitted"
+
+
+def refusal(platform: Platform, command: CommandLine) -> list[str]:
+    """The lines QEMU would print before it ends; empty when it would start.
+
+    A free slot is not looked for here: see no_slot.
+    """
+    if command.security is None:
+        return []
+    if command.snp and not platform.sev_snp:
+        return ["vm-type SEV-SNP not supported by KVM"]
+    cbitpos = command.security.get("cbitpos")
+    if cbitpos != platform.cbitpos:
+        return [
+            f"sev_kvm_init: cbitpos check failed, host '{platform.cbitpos}' "
+            f"requested '{cbitpos}'",
+            _KVM_FAILED,
+        ]
+    reduced = command.security.get("reduced-phys-bits", 0)
+    if reduced < 1:
+        return [
+            "sev_kvm_init: reduced_phys_bits check failed, it should be >=1, "
+            f"requested '{reduced}'",
+            _KVM_FAILED,
+        ]
+    on = platform.sev_snp or platform.sev_es if command.es else platform.sev
+    if not command.snp and not on:
+        return _init_failed(ENOTTY)
+    if not slots.asids(platform, slots.pool(command)):
+        return _init_failed(ENOTTY)
+    if command.snp and command.pflash:
+        return ["pflash with kvm requires KVM readonly memory support"]
+    return []
+
+
+def no_slot() -> list[str]:
+    """What QEMU prints when every ASID of the pool is taken."""
+    return _init_failed(EBUSY)
+
+
+def _init_failed(errno: int) -> list[str]:
+    return [
+        f"sev_kvm_init: failed to initialize ret=-{errno} fw_error=0 ''",
+        _KVM_FAILED,
+    ]
