@@ -78,7 +78,7 @@ class PrivateLibvirt:
             "NOTIFY_SOCKET": self._listen_for_readiness(),
         }
         command = [LIBVIRTD, "-f", "/etc/libvirt/libvirtd.conf"]
-        return command + ["-p", "/run/libvirt/libvirtd.pid"], environment
+        return [*command, "-p", "/run/libvirt/libvirtd.pid"], environment
 
     def wait_ready(self, timeout: float = 60) -> None:
         """Until the libvirtd of the last libvirtd_command says that it is up."""
@@ -105,8 +105,6 @@ class PrivateLibvirt:
         """
         self.settings = self.settings.replace(**changes)
         self._write_settings()
-        # It would be believed across the restart.
-        shutil.rmtree(self.layout.capability_cache, ignore_errors=True)
 
     def forget(self) -> None:
         """Remove the one thing outside the state folder: see Layout.short_link."""
@@ -116,6 +114,8 @@ class PrivateLibvirt:
         layout = self.layout
         layout.state.mkdir(parents=True, exist_ok=True)
         layout.make_short_link()
+        # A machine that starts finds nothing there: no process of old is left.
+        shutil.rmtree(layout.outside("/run/libvirt"), ignore_errors=True)
         for built_in in LIBVIRT_FOLDERS:
             layout.outside(built_in).mkdir(exist_ok=True)
         _copy_libvirtd(layout.outside(LIBVIRTD))
@@ -131,6 +131,8 @@ class PrivateLibvirt:
         write(etc / "qemu.conf", libvirt_conf.qemu_conf(self.settings))
         host_uuid = layout.uuid.read_text().strip()
         write(etc / "libvirtd.conf", libvirt_conf.libvirtd_conf(host_uuid))
+        # libvirtd would believe it across a restart.
+        shutil.rmtree(layout.capability_cache, ignore_errors=True)
 
     def _listen_for_readiness(self) -> str:
         """Stand in for systemd, whom libvirtd tells that it is up."""

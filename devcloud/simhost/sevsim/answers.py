@@ -65,26 +65,36 @@ class Answers:
 
     def _answer_as_encrypted(self, execute: Any, arguments: Message) -> Message | None:
         if execute == "query-sev":
-            return _return(self._sev_info())
+            return self._sev_info()
         if execute == "query-sev-launch-measure":
-            if self.command.snp:
-                return _error("SEV launch measurement is not available")
-            return _return({"data": _MEASUREMENT})
+            return self._measurement()
         if execute == "sev-inject-launch-secret":
-            if self.running or self.command.snp:
-                return _error("SEV: Not in correct state. (LSECRET) 3")
-            return _return({})
+            return self._inject_secret()
         if execute == "query-migrate":
             return _return({"blocked-reasons": [self._no_migration]})
         if execute in ("migrate", "snapshot-save", "snapshot-load"):
             return _error(self._no_migration)
         if execute == "human-monitor-command":
             return self._human_command(str(arguments.get("command-line", "")))
-        if execute == "set-action" and not self.command.resettable:
-            arguments["reboot"] = "shutdown"
+        self._note(execute, arguments)
+        return None
+
+    def _note(self, execute: Any, arguments: Message) -> None:
+        """QEMU does this itself; but see what it means for an encrypted guest."""
         if execute == "cont":
             self.running = True
-        return None
+        if execute == "set-action" and not self.command.resettable:
+            arguments["reboot"] = "shutdown"
+
+    def _measurement(self) -> Message:
+        if self.command.snp:
+            return _error("SEV launch measurement is not available")
+        return _return({"data": _MEASUREMENT})
+
+    def _inject_secret(self) -> Message:
+        if self.running or self.command.snp:
+            return _error("SEV: Not in correct state. (LSECRET) 3")
+        return _return({})
 
     def _sev_info(self) -> Message:
         info: Message = {
@@ -97,13 +107,11 @@ class Answers:
         if self.command.snp:
             info.update({"sev-type": "sev-snp", "snp-policy": self.command.policy})
         else:
-            info.update(
-                {"sev-type": "sev", "policy": self.command.policy, "handle": 1}
-            )
-        return info
+            info.update({"sev-type": "sev", "policy": self.command.policy, "handle": 1})
+        return _return(info)
 
     def _human_command(self, line: str) -> Message | None:
-        if line.split()[:1] and line.split()[0] in ("savevm", "loadvm", "migrate"):
+        if line.split()[:1] in (["savevm"], ["loadvm"], ["migrate"]):
             return _return(f"Error: {self._no_migration}\r\n")
         return None
 

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 SEV_OBJECTS = ("sev-guest", "sev-snp-guest")
 POLICY_ES = 1 << 2

@@ -13,11 +13,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
 import socket
-from typing import Callable
+from collections.abc import Callable
 
 from .answers import Answers
 
@@ -149,7 +150,5 @@ def _close_all_but(keep: set[int]) -> None:
         os.dup2(null, standard)
     for fd in [int(name) for name in os.listdir("/proc/self/fd")]:
         if fd > 2 and fd not in keep:
-            try:
+            with contextlib.suppress(OSError):  # the one that listed the folder
                 os.close(fd)
-            except OSError:  # the one that listed the folder
-                pass

@@ -64,7 +64,8 @@ def _proxy_guest(platform: Platform, command: CommandLine) -> None:
     assert command.monitor_fd is not None
     listener = socket.socket(fileno=os.dup(command.monitor_fd))
     address = _private_address(platform)
-    os.dup2(_listen(address).fileno(), command.monitor_fd, inheritable=True)
+    qemus = _listen(address)
+    os.dup2(qemus.fileno(), command.monitor_fd, inheritable=True)
     _start_proxy(Answers(platform, command), listener, address)
 
 
