@@ -10,8 +10,22 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""pbr reads everything from setup.cfg."""
+"""pbr reads everything from setup.cfg; this corrects one thing after it."""
 
 import setuptools
 
-setuptools.setup(setup_requires=["pbr"], pbr=True)
+
+class Distribution(setuptools.Distribution):
+    """A distribution whose packages have dotted names.
+
+    pbr takes a path in setup.cfg, and passes it on as the package's name. A
+    wheel comes out right all the same; an editable install does not.
+    """
+
+    def finalize_options(self) -> None:
+        """Let pbr fill in the options, then turn the paths into names."""
+        super().finalize_options()
+        self.packages = [name.replace("/", ".") for name in self.packages or ()]
+
+
+setuptools.setup(setup_requires=["pbr"], pbr=True, distclass=Distribution)

@@ -39,7 +39,9 @@ def main() -> int:
     """Make the virtual environment; say at the end how long it took."""
     if sys.version_info < (3, 11):
         version = ".".join(map(str, sys.version_info[:2]))
-        raise SystemExit(f"Python 3.11 or newer is needed; {sys.executable} is {version}")
+        raise SystemExit(
+            f"Python 3.11 or newer is needed; {sys.executable} is {version}"
+        )
     start = time.monotonic()
     READY.unlink(missing_ok=True)
     make_venv()
@@ -114,7 +116,18 @@ def pip(what: str, *arguments: str) -> None:
     command = [str(VENV / "bin" / "python"), "-m", "pip", "install"]
     command += ["--disable-pip-version-check", "--progress-bar", "off"]
     command += ["--constraint", str(CONSTRAINTS), *arguments]
-    progress.run(command, LOG, PIP_NAMES)
+    progress.run(command, LOG, PIP_NAMES, dict(os.environ) | version_settings())
+
+
+def version_settings() -> dict[str, str]:
+    """What pbr needs to read the version: git's consent, or a stand-in for git."""
+    if not (ROOT / ".git").exists():
+        return {"PBR_VERSION": os.environ.get("PBR_VERSION", "0.0.0")}
+    return {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "safe.directory",
+        "GIT_CONFIG_VALUE_0": str(ROOT),
+    }
 
 
 if __name__ == "__main__":
