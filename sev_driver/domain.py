@@ -92,15 +92,6 @@ def drop_vmcoreinfo(domain: etree._Element, plan: Plan) -> None:
             features.remove(element)
 
 
-def disable_option_roms(domain: etree._Element, plan: Plan) -> None:
-    """No option ROM in network interfaces: iPXE cannot do encrypted DMA."""
-    for interface in domain.iterfind("devices/interface"):
-        rom = _child(interface, "rom")
-        for attribute in ("bar", "file"):
-            rom.attrib.pop(attribute, "")
-        rom.set("enabled", "no")
-
-
 def add_virtio_serial_controller(domain: etree._Element, plan: Plan) -> None:
     """Name the controller that libvirt would add by itself, without an IOMMU."""
     devices = _required(domain, "devices")
@@ -110,12 +101,28 @@ def add_virtio_serial_controller(domain: etree._Element, plan: Plan) -> None:
         etree.SubElement(devices, "controller", type="virtio-serial", index="0")
 
 
-def use_iommu(domain: etree._Element, plan: Plan) -> None:
-    """``<driver iommu='on'>`` on each virtio device: DMA only by shared pages."""
+def complete_devices(domain: etree._Element, plan: Plan) -> None:
+    """Each device: no option ROM, and the IOMMU for virtio."""
     add_virtio_serial_controller(domain, plan)
     for device in _required(domain, "devices"):
-        if _is_virtio(device):
-            _child(device, "driver").set("iommu", "on")
+        _disable_option_rom(device)
+        _use_iommu(device)
+
+
+def _disable_option_rom(device: etree._Element) -> None:
+    """A network interface's iPXE cannot do DMA in encrypted memory."""
+    if device.tag != "interface":
+        return
+    rom = _child(device, "rom")
+    for attribute in ("bar", "file"):
+        rom.attrib.pop(attribute, "")
+    rom.set("enabled", "no")
+
+
+def _use_iommu(device: etree._Element) -> None:
+    """A virtio device must not reach past the pages that the guest shares."""
+    if _is_virtio(device):
+        _child(device, "driver").set("iommu", "on")
 
 
 #: Where a device says that it is virtio: child element (None: the device
@@ -149,8 +156,7 @@ TRANSFORMS: tuple[Transform, ...] = (
     select_firmware,
     lock_memory,
     drop_vmcoreinfo,
-    disable_option_roms,
-    use_iommu,
+    complete_devices,
     set_launch_security,
 )
 
@@ -160,15 +166,30 @@ def apply(plan: Plan, xml: str) -> str:
 
     :raises DomainXMLError: ``xml`` is not a domain that libvirt could start.
     """
-    try:
-        root = safe_xml.parse(xml, indent=True)
-    except safe_xml.UnsafeXML as error:
-        raise DomainXMLError(f"domain XML: {error}") from error
+    root = _parse(xml)
     if root.tag != "domain":
         raise DomainXMLError(f"domain XML: the document is <{root.tag}>")
     for transform in TRANSFORMS:
         transform(root, plan)
     return safe_xml.render(root)
+
+
+def complete_device(xml: str) -> str:
+    """Return the XML of one device, about to be attached, completed.
+
+    :raises DomainXMLError: ``xml`` is not XML.
+    """
+    device = _parse(xml)
+    _disable_option_rom(device)
+    _use_iommu(device)
+    return safe_xml.render(device)
+
+
+def _parse(xml: str) -> etree._Element:
+    try:
+        return safe_xml.parse(xml, indent=True)
+    except safe_xml.UnsafeXML as error:
+        raise DomainXMLError(f"domain XML: {error}") from error
 
 
 def _required(parent: etree._Element, tag: str) -> etree._Element:

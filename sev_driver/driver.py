@@ -25,22 +25,28 @@ from nova import objects
 from sev_driver import (
     capabilities,
     conf,
+    devices,
     domain,
     guard,
+    guest,
     host,
     inventory,
     launch_security,
+    lifecycle,
     releases,
     requirements,
     translate,
 )
-from sev_driver.exceptions import DomainXMLError, EncryptionLost, RequirementsNotMet
+from sev_driver.exceptions import RequirementsNotMet
+from sev_driver.lifecycle import Operation
 from sev_driver.model import MemoryEncryptionModel
 from sev_driver.policy import DEFAULT_SEV_POLICY
 
 LOG = logging.getLogger(__name__)
 
 conf.register_opts(CONF)
+
+_SEV_PLAN = domain.Plan(launch_security.LaunchSecurity(DEFAULT_SEV_POLICY))
 
 
 class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
@@ -52,8 +58,11 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
     def __init__(self, virtapi: Any, read_only: bool = False) -> None:
         releases.check_nova()
         super().__init__(virtapi, read_only)
+        guest.guard_lookups(self._host)
 
     def init_host(self, host: str) -> None:
+        # A service that is stopped and started keeps its driver, not its host.
+        vars(self).pop("_sev_host", None)
         super().init_host(host)
         self._log_capabilities()
 
@@ -111,14 +120,15 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         request = translate.guest_request(instance)
-        if request is not None:
-            try:
-                self._require(request)
-            except RequirementsNotMet as error:
-                raise translate.build_error(instance, error) from error
+        if request is None:
+            super().spawn(context, instance, image_meta, *args, **kwargs)
+            return
+        with translate.errors_as(functools.partial(translate.build_error, instance)):
+            ports = translate.direct_ports(kwargs.get("network_info"))
+            self._require(request.with_passthrough(ports))
             translate.settle_machine_type(instance, request)
             image_meta = translate.encrypted_image_meta(instance, image_meta)
-        super().spawn(context, instance, image_meta, *args, **kwargs)
+            super().spawn(context, instance, image_meta, *args, **kwargs)
 
     def rescue(
         self,
@@ -133,7 +143,27 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         # image must bear the guest's machine type already here.
         if translate.guest_request(instance) is not None:
             image_meta = translate.encrypted_image_meta(instance, image_meta)
-        super().rescue(context, instance, network_info, image_meta, *args, **kwargs)
+        with translate.errors_as(translate.operation_error):
+            super().rescue(context, instance, network_info, image_meta, *args, **kwargs)
+
+    def finish_migration(self, *args: Any, **kwargs: Any) -> None:
+        with translate.errors_as(translate.operation_error):
+            super().finish_migration(*args, **kwargs)
+
+    def finish_revert_migration(self, *args: Any, **kwargs: Any) -> None:
+        with translate.errors_as(translate.operation_error):
+            super().finish_revert_migration(*args, **kwargs)
+
+    def _hard_reboot(
+        self, context: Any, instance: objects.Instance, *args: Any, **kwargs: Any
+    ) -> None:
+        """Power on and host boot come by here, too."""
+        with translate.errors_as(translate.operation_error):
+            request = translate.guest_request(instance)
+            if request is not None:
+                # Before Nova destroys the domain: a refusal changes nothing.
+                self._require(request)
+            super()._hard_reboot(context, instance, *args, **kwargs)
 
     def _get_guest_xml(
         self,
@@ -145,21 +175,24 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         *args: Any,
         **kwargs: Any,
     ) -> str:
+        make = super()._get_guest_xml
         request = translate.guest_request(instance)
-        if request is not None:
-            try:
-                self._require(request)
-            except RequirementsNotMet as error:
-                raise translate.operation_error(instance, error) from error
-            image_meta = translate.encrypted_image_meta(instance, image_meta)
-        xml: str = super()._get_guest_xml(
+        if request is None:
+            plain: str = make(
+                context, instance, network_info, disk_info, image_meta, *args, **kwargs
+            )
+            return plain
+        self._require(request)
+        image_meta = translate.encrypted_image_meta(instance, image_meta)
+        xml: str = make(
             context, instance, network_info, disk_info, image_meta, *args, **kwargs
         )
-        if request is None or request.model is not MemoryEncryptionModel.AMD_SEV:
+        violations = devices.check(request, xml)
+        if violations:
+            raise RequirementsNotMet(violations)
+        if request.model is not MemoryEncryptionModel.AMD_SEV:
             return xml
-        return domain.apply(
-            domain.Plan(launch_security.LaunchSecurity(DEFAULT_SEV_POLICY)), xml
-        )
+        return domain.apply(_SEV_PLAN, xml)
 
     def _create_guest(
         self, context: Any, xml: str, instance: objects.Instance, *args: Any, **kw: Any
@@ -167,9 +200,45 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         """Every domain that Nova defines comes by here, saved XML included."""
         request = translate.guest_request(instance)
         if request is not None:
-            try:
+            with translate.errors_as(translate.operation_error):
                 guard.check(request.model, xml)
-            except (EncryptionLost, DomainXMLError) as error:
-                LOG.error("%s", error, instance=instance)
-                raise translate.operation_error(instance, error) from error
         return super()._create_guest(context, xml, instance, *args, **kw)
+
+    # Operations that the encryption rules out
+
+    def suspend(self, context: Any, instance: objects.Instance) -> None:
+        with translate.errors_as(translate.unchanged_error):
+            self._rule(Operation.SUSPEND, instance)
+        super().suspend(context, instance)
+
+    def check_can_live_migrate_source(
+        self, context: Any, instance: objects.Instance, *args: Any, **kwargs: Any
+    ) -> Any:
+        with translate.errors_as(translate.migration_error):
+            self._rule(Operation.LIVE_MIGRATION, instance)
+        return super().check_can_live_migrate_source(context, instance, *args, **kwargs)
+
+    def check_can_live_migrate_destination(
+        self, context: Any, instance: objects.Instance, *args: Any, **kwargs: Any
+    ) -> Any:
+        with translate.errors_as(translate.migration_error):
+            self._rule(Operation.LIVE_MIGRATION, instance)
+        return super().check_can_live_migrate_destination(
+            context, instance, *args, **kwargs
+        )
+
+    def attach_interface(
+        self, context: Any, instance: objects.Instance, image_meta: Any, vif: Any
+    ) -> None:
+        request = translate.guest_request(instance)
+        if request is not None:
+            # Nova plugs the port before it attaches it, and would leave it so.
+            with translate.errors_as(translate.operation_error):
+                self._require(request.with_passthrough(translate.direct_ports([vif])))
+        super().attach_interface(context, instance, image_meta, vif)
+
+    @staticmethod
+    def _rule(operation: Operation, instance: objects.Instance) -> None:
+        request = translate.guest_request(instance)
+        if request is not None:
+            lifecycle.require(operation, request.model)

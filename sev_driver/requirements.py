@@ -14,6 +14,8 @@
 
 import dataclasses
 import enum
+import itertools
+from collections.abc import Iterator
 
 from sev_driver.capabilities import HostCapabilities
 from sev_driver.model import MemoryEncryptionModel
@@ -40,7 +42,8 @@ class GuestRequest:
 
     ``requesters`` name the flavor keys and image properties that ask for
     encryption; ``conflict`` is one that rules it out at the same time. An
-    unset ``machine_type`` leaves the choice to the driver.
+    unset ``machine_type`` or ``disk_bus`` leaves the choice to the driver.
+    ``passthrough`` holds each request for a device of the host.
     """
 
     model: MemoryEncryptionModel
@@ -48,6 +51,13 @@ class GuestRequest:
     machine_type: Setting | None = None
     firmware_type: str | None = None
     conflict: str | None = None
+    disk_bus: Setting | None = None
+    scsi_model: str | None = None
+    passthrough: tuple[Setting, ...] = ()
+
+    def with_passthrough(self, devices: tuple[Setting, ...]) -> "GuestRequest":
+        """Return this request with more devices of the host."""
+        return dataclasses.replace(self, passthrough=self.passthrough + devices)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,36 +79,65 @@ class Violation:
 #: The only machine type whose PCIe bus lets every virtio device use the IOMMU.
 MACHINE_TYPE = "q35"
 
+#: Buses from which an encrypted guest can boot; scsi by virtio-scsi alone.
+BOOT_BUSES = frozenset({"virtio", "sata"})
+VIRTIO_SCSI = "virtio-scsi"
+
+
+def violation(
+    request: GuestRequest, fault: Fault, found: str, remedy: str
+) -> Violation:
+    """Return a violation by ``request``, which it names as the one who asked."""
+    asked = f"{' and '.join(request.requesters)} asks for {request.model.title}"
+    return Violation(fault, asked, found, remedy)
+
 
 def check(request: GuestRequest, host: HostCapabilities) -> tuple[Violation, ...]:
     """Return every violation, the guest's own before the host's."""
-    asked = f"{' and '.join(request.requesters)} asks for {request.model.title}"
-    violations = []
+    found = [
+        violation(request, Fault.REQUEST, found, remedy)
+        for found, remedy in itertools.chain(
+            _image_findings(request), _device_findings(request)
+        )
+    ]
+    capability = host.get(request.model)
+    if capability is not None and not capability.supported:
+        remedy = "mend that, or start the guest on another host"
+        so = str(capability).rstrip(".")
+        found.append(violation(request, Fault.HOST, so, remedy))
+    return tuple(found)
 
-    def violated(fault: Fault, found: str, remedy: str) -> None:
-        violations.append(Violation(fault, asked, found, remedy))
 
+def _image_findings(request: GuestRequest) -> Iterator[tuple[str, str]]:
     if request.conflict is not None:
-        violated(Fault.REQUEST, f"{request.conflict} denies it", "make the two agree")
+        yield f"{request.conflict} denies it", "make the two agree"
     machine = request.machine_type
     # A substring, as in stock Nova: pc-q35-7.2 is q35, too.
     if machine is not None and MACHINE_TYPE not in machine.value:
-        violated(
-            Fault.REQUEST,
+        yield (
             f"{machine.source} is {machine.value}",
             f"set hw_machine_type={MACHINE_TYPE} on the image",
         )
     if request.firmware_type != "uefi":
-        violated(
-            Fault.REQUEST,
+        yield (
             f"the image has hw_firmware_type {request.firmware_type or 'unset'}",
             "set hw_firmware_type=uefi on an image that boots by UEFI",
         )
-    capability = host.get(request.model)
-    if capability is not None and not capability.supported:
-        violated(
-            Fault.HOST,
-            str(capability).rstrip("."),
-            "mend that, or start the guest on another host",
+
+
+def _device_findings(request: GuestRequest) -> Iterator[tuple[str, str]]:
+    for device in request.passthrough:
+        yield (
+            f"{device.source} is {device.value}, a device of the host",
+            "an encrypted guest can have none; ask for none",
         )
-    return tuple(violations)
+    bus = request.disk_bus
+    if bus is None or bus.value in BOOT_BUSES:
+        return
+    if bus.value == "scsi" and request.scsi_model == VIRTIO_SCSI:
+        return
+    model = f" with hw_scsi_model {request.scsi_model or 'unset'}"
+    yield (
+        f"{bus.source} is {bus.value}{model if bus.value == 'scsi' else ''}",
+        "set hw_disk_bus=virtio, sata, or scsi with hw_scsi_model=virtio-scsi",
+    )

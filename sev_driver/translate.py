@@ -14,15 +14,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
 from nova.conf import CONF
+from nova.network import model as network_model
 from nova.virt.libvirt import utils as libvirt_utils
+from oslo_log import log as logging
 from oslo_utils import strutils
 
 from nova import exception as nova_exception
 from nova import objects
-from sev_driver.exceptions import RequirementsNotMet
+from sev_driver.exceptions import RequirementsNotMet, SevDriverError
 from sev_driver.model import MemoryEncryptionModel
 from sev_driver.requirements import MACHINE_TYPE, Fault, GuestRequest, Setting
+
+LOG = logging.getLogger(__name__)
+
+#: PCI passthrough and vGPU; a numbered group asks like the unnumbered one.
+_PASSTHROUGH_KEY = re.compile(r"pci_passthrough:alias|resources\w*:(VGPU|PGPU)")
 
 
 def guest_request(instance: objects.Instance) -> GuestRequest | None:
@@ -49,6 +61,9 @@ def guest_request(instance: objects.Instance) -> GuestRequest | None:
         machine_type=_machine_type(image),
         firmware_type=image.properties.get("hw_firmware_type"),
         conflict=next((key for asks, key in denials if asks is False), None),
+        disk_bus=_setting(image, "hw_disk_bus"),
+        scsi_model=image.properties.get("hw_scsi_model"),
+        passthrough=_flavor_passthrough(flavor),
     )
 
 
@@ -73,10 +88,33 @@ def _model(
         return None
 
 
+def _setting(image: objects.ImageMeta, name: str) -> Setting | None:
+    value = image.properties.get(name)
+    return None if value is None else Setting(value, f"{name} of the image")
+
+
+def _flavor_passthrough(flavor: objects.Flavor) -> tuple[Setting, ...]:
+    """Return the flavor's keys that ask for devices of the host."""
+    return tuple(
+        Setting(value, f"{key} of flavor {flavor.name}")
+        for key, value in sorted(flavor.extra_specs.items())
+        if _PASSTHROUGH_KEY.fullmatch(key)
+    )
+
+
+def direct_ports(network_info: Iterable[Any] | None) -> tuple[Setting, ...]:
+    """Return the network ports that are PCI devices of the host (SR-IOV)."""
+    return tuple(
+        Setting(vif["vnic_type"], f"the vnic type of port {vif['id']}")
+        for vif in network_info or ()
+        if vif["vnic_type"] in network_model.VNIC_TYPES_DIRECT_PASSTHROUGH
+    )
+
+
 def _machine_type(image: objects.ImageMeta) -> Setting | None:
-    by_image = image.properties.get("hw_machine_type")
+    by_image = _setting(image, "hw_machine_type")
     if by_image is not None:
-        return Setting(by_image, "hw_machine_type of the image")
+        return by_image
     arch = libvirt_utils.get_arch(image)
     if any(m.startswith(f"{arch}=") for m in CONF.libvirt.hw_machine_type or ()):
         by_option = libvirt_utils.get_default_machine_type(arch)
@@ -117,13 +155,15 @@ def encrypted_image_meta(
 
 
 def build_error(
-    instance: objects.Instance, error: RequirementsNotMet
+    instance: objects.Instance, error: SevDriverError
 ) -> nova_exception.NovaException:
     """Return what to raise in a build.
 
     BuildAbortException alone ends a build at once and shows its words in the
     server's fault; anything else sends the guest to the next host.
     """
+    if not isinstance(error, RequirementsNotMet):
+        return operation_error(error)
     own = [v for v in error.violations if v.fault is Fault.REQUEST]
     if own:
         return nova_exception.BuildAbortException(
@@ -132,8 +172,28 @@ def build_error(
     return nova_exception.ComputeResourcesUnavailable(reason=str(error))
 
 
-def operation_error(
-    instance: objects.Instance, error: Exception
-) -> nova_exception.NovaException:
-    """Return what to raise when an existing guest cannot be started."""
+def operation_error(error: SevDriverError) -> nova_exception.NovaException:
+    """Return what to raise when an existing guest cannot be started or changed."""
     return nova_exception.InternalError(str(error))
+
+
+def unchanged_error(error: SevDriverError) -> nova_exception.NovaException:
+    """Return what leaves the server as it was, instead of in ERROR."""
+    return nova_exception.InstanceFaultRollback(operation_error(error))
+
+
+def migration_error(error: SevDriverError) -> nova_exception.NovaException:
+    """Return what ends a live migration before it begins."""
+    return nova_exception.MigrationPreCheckError(reason=str(error))
+
+
+@contextlib.contextmanager
+def errors_as(
+    nova_error: Callable[[SevDriverError], nova_exception.NovaException],
+) -> Iterator[None]:
+    """Turn our errors into Nova's by one of the functions above."""
+    try:
+        yield
+    except SevDriverError as error:
+        LOG.error("%s", error)
+        raise nova_error(error) from error

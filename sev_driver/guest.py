@@ -1,0 +1,90 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Nova's handle on one encrypted domain, guarded at the calls that matter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from nova.virt.libvirt import guest as libvirt_guest
+from nova.virt.libvirt import host as libvirt_host
+
+from nova import objects
+from sev_driver import devices, domain, guard, translate
+from sev_driver.exceptions import RequirementsNotMet
+from sev_driver.lifecycle import Operation, require
+from sev_driver.requirements import GuestRequest
+
+
+class EncryptedGuest(libvirt_guest.Guest):  # type: ignore[misc]
+    """A guest that asked for encryption, whatever code of Nova's holds it."""
+
+    def __init__(
+        self, domain: Any, instance: objects.Instance, request: GuestRequest
+    ) -> None:
+        super().__init__(domain)
+        self._instance = instance
+        self._request = request
+
+    def launch(self, pause: bool = False) -> Any:
+        """Start the domain as libvirt has it now, whoever defined it."""
+        with translate.errors_as(translate.operation_error):
+            guard.check(self._request.model, self.get_xml_desc(dump_inactive=True))
+        return super().launch(pause)
+
+    def attach_device(self, conf: Any, persistent: bool = False, live: bool = False):  # type: ignore[no-untyped-def]
+        """Attach a device with what an encrypted guest's devices need."""
+        with translate.errors_as(translate.operation_error):
+            violations = devices.check_device(self._request, conf.to_xml())
+            if violations:
+                raise RequirementsNotMet(violations)
+        super().attach_device(_CompletedDevice(conf), persistent, live)
+
+    def save_memory_state(self) -> None:
+        self._require(Operation.MANAGED_SAVE)
+
+    def migrate(self, *args: Any, **kwargs: Any) -> None:
+        self._require(Operation.LIVE_MIGRATION)
+
+    def _require(self, operation: Operation) -> None:
+        with translate.errors_as(translate.operation_error):
+            require(operation, self._request.model)
+
+
+class _CompletedDevice:
+    """A device's configuration whose XML has been through our transforms."""
+
+    def __init__(self, conf: Any) -> None:
+        self._conf = conf
+
+    def to_xml(self) -> str:
+        return domain.complete_device(self._conf.to_xml())
+
+
+def guard_lookups(host: libvirt_host.Host) -> None:
+    """Have ``host.get_guest`` return an :class:`EncryptedGuest` where one is due.
+
+    Nova starts, saves and extends guests from many places, and all of them look
+    the guest up here: the one seam that none can go round.
+    """
+    lookup: Callable[[objects.Instance], libvirt_guest.Guest] = host.get_guest
+
+    def get_guest(instance: objects.Instance) -> libvirt_guest.Guest:
+        guest = lookup(instance)
+        request = translate.guest_request(instance)
+        if request is None:
+            return guest
+        return EncryptedGuest(guest._domain, instance, request)
+
+    host.get_guest = get_guest
