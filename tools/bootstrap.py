@@ -37,7 +37,7 @@ PIP_NAMES = r"\s*(?:Collecting|Building editable for|Building wheel for) ([\w.-]
 
 def main() -> int:
     """Make the virtual environment; say at the end how long it took."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 (nothing has checked it yet)
         version = ".".join(map(str, sys.version_info[:2]))
         raise SystemExit(
             f"Python 3.11 or newer is needed; {sys.executable} is {version}"
@@ -86,11 +86,12 @@ def has_venv() -> bool:
 
 def missing_system_packages() -> list[str]:
     """Ask bindep which packages of bindep.txt are not installed."""
-    command = [VENV / "bin" / "bindep", "--brief", "--file", ROOT / "bindep.txt"]
+    bindep = str(VENV / "bin" / "bindep")
+    command = [bindep, "--brief", "--file", str(ROOT / "bindep.txt")]
     answer = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if answer.returncode and not answer.stdout:
         raise SystemExit("bindep could not read this system's packages; see above")
-    return answer.stdout.split()
+    return list(answer.stdout.split())
 
 
 def install_system_packages(packages: Sequence[str]) -> None:
