@@ -1,0 +1,63 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Functional tests: real Nova code with our driver in it."""
+
+import importlib.metadata
+import os
+import pathlib
+from collections.abc import Iterator
+
+import pytest
+
+# nova-compute 34 runs on native threads. Left alone, Nova's functional tests
+# have eventlet patch this process, and with it all tests of other folders.
+# It must be said before anything of Nova is imported.
+os.environ["OS_NOVA_DISABLE_EVENTLET_PATCHING"] = "1"
+
+import nova.tests.functional  # noqa: E402, F401
+
+HERE = pathlib.Path(__file__).parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "functional: real Nova services in one process, with our driver"
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.functional)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def nova_finds_its_etc() -> Iterator[None]:
+    """Nova's fixtures look for ``etc/nova`` beside the package, as in a checkout.
+
+    A wheel puts these files elsewhere, such as ``<venv>/etc/nova``; the record
+    of what was installed tells where, whatever kind of environment this is.
+    """
+    from nova.conf import paths
+
+    def installed(*parts: str) -> str:
+        path = pathlib.PurePosixPath(*parts)
+        for file in importlib.metadata.files("nova") or ():
+            if file.parts[-len(path.parts) :] == path.parts:
+                return str(pathlib.Path(str(file.locate())).resolve())
+        return original(*parts)
+
+    original = paths.state_path_def
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paths, "state_path_def", installed)
+        yield
