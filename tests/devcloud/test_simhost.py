@@ -1,0 +1,227 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""The simulated host's settings and files, as far as no namespace is needed."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from devcloud.simhost import host as host_module
+from devcloud.simhost import libvirt_conf, mounts
+from devcloud.simhost.host import RealHost, SimulatedHost
+from devcloud.simhost.layout import Layout
+from devcloud.simhost.private_libvirt import HostError
+from devcloud.simhost.settings import HostSettings, SettingsError
+
+
+def test_settings_survive_json():
+    settings = HostSettings(name="a-1", min_asid=6, max_asid=9, sev_es=True)
+    assert HostSettings.from_json(settings.to_json()) == settings
+
+
+@pytest.mark.parametrize(
+    ("min_asid", "max_asid", "sev", "es"),
+    [(1, 15, 15, 0), (6, 15, 10, 5), (16, 15, 0, 15), (1, 0, 0, 0), (8, 509, 502, 7)],
+)
+def test_slots_are_divided_as_cpuid_does(min_asid, max_asid, sev, es):
+    settings = HostSettings(min_asid=min_asid, max_asid=max_asid)
+    assert (settings.sev_slots, settings.sev_es_slots) == (sev, es)
+
+
+@pytest.mark.parametrize(
+    ("settings", "parameters"),
+    [
+        ({}, (True, False, False)),
+        ({"sev": False, "sev_es": True, "min_asid": 6}, (False, False, False)),
+        ({"sev_es": True}, (True, False, False)),
+        ({"sev_es": True, "min_asid": 6}, (True, True, False)),
+        ({"sev_snp": True, "min_asid": 6}, (True, False, False)),
+        ({"sev_es": True, "sev_snp": True, "min_asid": 6}, (True, True, True)),
+        ({"max_asid": 0}, (False, False, False)),
+        ({"min_asid": 16}, (True, False, False)),
+    ],
+)
+def test_the_kernel_turns_off_what_cannot_be(settings, parameters):
+    result = HostSettings(**settings).kernel_parameters
+    assert result == dict(zip(("sev", "sev_es", "sev_snp"), parameters, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "under_score"}, "name='under_score' is not a host name"),
+        ({"min_asid": 0}, "min_asid=0 must lie between 1 .* and max_asid.1=16"),
+        ({"min_asid": 17}, "min_asid=17 must lie between"),
+        ({"max_asid": -1}, "max_asid=-1 must lie between 0 and"),
+        ({"max_asid": "15"}, "max_asid='15' must be of type int"),
+        ({"max_asid": True}, "max_asid=True must be of type int"),
+        ({"sev": 1}, "sev=1 must be of type bool"),
+        ({"cbitpos": 12}, "cbitpos=12 must lie between 32 and 63"),
+        ({"reduced_phys_bits": 0}, "reduced_phys_bits=0 must lie between 1 and 63"),
+        ({"remote_display_port_min": 80}, "between 5900 and 65535"),
+        ({"migration_port_min": 50000}, "migration_port_min=50000 is above"),
+        ({"max_asids": 3}, "Unknown settings max_asids; known are name, min_asid"),
+    ],
+)
+def test_impossible_settings_are_refused_in_words(changes, message):
+    with pytest.raises(SettingsError, match=message):
+        HostSettings().replace(**changes)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "7"])
+def test_what_is_no_settings_file_is_refused(text):
+    with pytest.raises(SettingsError, match="JSON"):
+        HostSettings.from_json(text)
+
+
+def test_ports_reach_qemu_conf():
+    settings = HostSettings(remote_display_port_min=6000, migration_port_max=49160)
+    lines = libvirt_conf.qemu_conf(settings).splitlines()
+    assert "remote_display_port_min = 6000" in lines
+    assert "migration_port_max = 49160" in lines
+    assert 'user = "root"' in lines
+    assert "namespaces = []" in lines
+
+
+def test_a_long_state_folder_gets_a_short_socket(tmp_path):
+    short = Layout(tmp_path)
+    assert short.libvirt_socket == tmp_path / "run" / "libvirt-sock"
+    short.make_short_link()
+    assert not short.short_link.is_symlink()
+
+    long = Layout(tmp_path / ("x" * 120))
+    assert len(os.fsencode(long.libvirt_socket)) <= 107
+    long.make_short_link()
+    assert long.short_link.readlink() == long.state
+    long.remove_short_link()
+    assert not long.short_link.is_symlink()
+
+
+def test_the_uri_escapes_what_a_uri_gives_a_meaning(tmp_path):
+    uri = SimulatedHost(HostSettings(), tmp_path / "a&b c").uri
+    assert uri.endswith("/a%26b%20c/run/libvirt-sock")
+
+
+def test_set_writes_what_kernel_and_qemu_will_say(tmp_path):
+    host = SimulatedHost(HostSettings(min_asid=6, sev_es=True), tmp_path)
+    if not host_module.shutil.which("qemu-system-x86_64"):
+        pytest.skip("QEMU is not installed")
+    host.layout.state.mkdir(exist_ok=True)
+    host.layout.uuid.write_text("e2d1ad5e-2a17-4b64-a8b2-c6a1d4b9a7a0\n")
+    host.layout.capability_cache.mkdir(parents=True)
+
+    host.set(sev_es=False, cbitpos=47)
+
+    assert (host.layout.parameters / "sev").read_text() == "Y\n"
+    assert (host.layout.parameters / "sev_es").read_text() == "N\n"
+    platform = json.loads((host.layout.bin / "sevsim.json").read_text())
+    assert (platform["sev_es"], platform["cbitpos"]) == (False, 47)
+    assert HostSettings.from_json(host.layout.settings.read_text()).cbitpos == 47
+    assert not host.layout.capability_cache.exists()
+
+
+def test_nothing_is_mounted_where_the_machine_would_see_it(monkeypatch, tmp_path):
+    mountinfo = tmp_path / "mountinfo"
+    mountinfo.write_text("28 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n")
+    monkeypatch.setattr(mounts.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(mounts, "Path", lambda *_: mountinfo)
+    with pytest.raises(mounts.NamespaceError, match="--propagation private"):
+        mounts.require_private_namespace()
+
+
+def test_only_root_prepares(monkeypatch, tmp_path):
+    monkeypatch.setattr(mounts.os, "geteuid", lambda: 1000)
+    with pytest.raises(mounts.NamespaceError, match="root"):
+        SimulatedHost(HostSettings(), tmp_path / "state").prepare()
+    assert not (tmp_path / "state").exists()
+
+
+def test_wait_ready_tells_where_to_look(tmp_path):
+    host = SimulatedHost(HostSettings(), tmp_path)
+    with pytest.raises(HostError, match="libvirtd_command was not asked for"):
+        host.wait_ready()
+    _, environment = host.libvirtd_command()
+    assert environment["SEVSIM_MAX_ASID"] == "15"
+    with pytest.raises(HostError, match=r"not up in 0.01 s: see .*libvirtd\.log"):
+        host.wait_ready(timeout=0.01)
+
+
+@pytest.fixture
+def real_sev(monkeypatch, tmp_path):
+    """A machine whose kernel and PSP offer SEV, as files."""
+    parameter, device = tmp_path / "sev-parameter", tmp_path / "sev-device"
+    parameter.write_text("Y\n")
+    device.touch()
+    real_stat = os.stat_result
+    number = os.makedev(10, 124)
+    monkeypatch.setattr(host_module, "_PARAMETER", parameter)
+    monkeypatch.setattr(host_module, "_DEVICE", device)
+    monkeypatch.setattr(
+        type(device),
+        "stat",
+        lambda self, **_: real_stat(
+            [stat.S_IFCHR, 0, 0, 1, 0, 0, 0, 0, 0, 0], {"st_rdev": number}
+        ),
+    )
+    return parameter, device
+
+
+def test_a_machine_with_sev_is_used(real_sev):
+    assert host_module.is_real_sev_host()
+    assert host_module.host_kind() is RealHost
+
+
+def test_a_machine_with_sev_off_is_not(real_sev):
+    parameter, _ = real_sev
+    parameter.write_text("N\n")
+    assert not host_module.is_real_sev_host()
+
+
+def test_a_machine_without_psp_is_not(real_sev):
+    _, device = real_sev
+    device.unlink()
+    assert not host_module.is_real_sev_host()
+
+
+def test_a_simulated_device_is_not_real(monkeypatch, tmp_path):
+    parameter = tmp_path / "sev"
+    parameter.write_text("Y\n")
+    monkeypatch.setattr(host_module, "_PARAMETER", parameter)
+    monkeypatch.setattr(host_module, "_DEVICE", host_module.Path("/dev/null"))
+    assert host_module.host_kind() is SimulatedHost
+
+
+def test_a_real_host_counts_by_the_misc_cgroup(monkeypatch, tmp_path):
+    current = tmp_path / "misc.current"
+    monkeypatch.setattr(host_module, "_MISC_CGROUP", current)
+    host = RealHost(HostSettings(), tmp_path / "state")
+    assert host.slots_in_use() == {"sev": 0, "sev_es_snp": 0}
+    current.write_text("sev 3\nsev_es 1\n")
+    assert host.slots_in_use() == {"sev": 3, "sev_es_snp": 1}
+    assert "LD_PRELOAD" not in host.libvirtd_command()[1]
+
+
+def test_the_command_line_refuses_in_one_line(tmp_path):
+    command = [sys.executable, "-m", "devcloud.simhost", "--state", str(tmp_path)]
+    result = subprocess.run(
+        [*command, "--max-asid", "-1", "--", "true"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith("simhost: max_asid=-1 must lie between")
+    assert len(result.stderr.splitlines()) == 1
