@@ -62,18 +62,18 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m devcloud.simhost",
         description="A simulated AMD SEV host, to try libvirt on. " + _NOTICE,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--state", type=Path, required=True, help="its folder")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     for field in dataclasses.fields(HostSettings):
-        kind = type(field.default)
-        parser.add_argument(
-            "--" + field.name.replace("_", "-"),
-            type=None if kind is bool else kind,
-            action=argparse.BooleanOptionalAction if kind is bool else "store",
-            default=field.default,
-            help=f"({field.default})",
-        )
+        option = "--" + field.name.replace("_", "-")
+        if isinstance(field.default, bool):
+            action = argparse.BooleanOptionalAction
+            parser.add_argument(option, action=action, default=field.default)
+        else:
+            kind = type(field.default)
+            parser.add_argument(option, type=kind, default=field.default)
     parser.add_argument("command", nargs="+", help="run beside libvirtd")
     return parser
 

@@ -140,7 +140,8 @@ class PrivateLibvirt:
             self._readiness.close()
         self._readiness = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._readiness.bind("")  # the kernel picks a free abstract name
-        return "@" + self._readiness.getsockname()[1:].decode()
+        name: bytes = self._readiness.getsockname()
+        return "@" + name[1:].decode()
 
 
 def _hosts(name: str) -> str:

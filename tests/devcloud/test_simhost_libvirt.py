@@ -296,7 +296,7 @@ def test_sev_can_be_switched_off_and_on(node2):
     try:
         node2.restart_libvirtd()
         assert node2.sev().get("supported") == "no"
-        with pytest.raises(libvirt.libvirtError, match="SEV.* not supported"):
+        with pytest.raises(libvirt.libvirtError, match=r"SEV.* not supported"):
             node2.start("guest")
     finally:
         node2.host.set(sev=True)

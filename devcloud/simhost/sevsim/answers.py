@@ -18,7 +18,7 @@ from typing import Any
 from .command_line import CommandLine
 from .platform import Platform
 
-Message = dict  # of a QMP command or its answer, as JSON has it
+Message = dict[str, Any]  # of a QMP command or its answer, as JSON has it
 
 # Opaque to libvirt, and no real key or certificate.
 _BASE64_NOTHING = "AAAA"

@@ -20,7 +20,7 @@ import selectors
 import socket
 from collections.abc import Callable
 
-from .answers import Answers
+from .answers import Answers, Message
 
 _CHUNK = 1 << 16
 _MOST_FDS = 16
@@ -104,7 +104,7 @@ class Conversation:
                 self._handle(json.loads(line))
         return bool(data)
 
-    def _handle(self, message: dict) -> None:
+    def _handle(self, message: Message) -> None:
         answer = self.answers.to(message)
         if answer is None:
             socket.send_fds(self.qemu, [_encode(message)], self._fds)
@@ -122,7 +122,7 @@ def _split(data: bytes) -> tuple[bytes, bytes]:
     return data[:end], data[end:]
 
 
-def _encode(message: dict) -> bytes:
+def _encode(message: Message) -> bytes:
     return json.dumps(message).encode() + b"\r\n"
 
 
