@@ -49,16 +49,78 @@ Nova itself had this option up to 2026.1 (33.0.0); sev_driver keeps it.
     ),
 ]
 
+_SEV_OPTS = [
+    cfg.IntOpt(
+        "audit_interval",
+        default=600,
+        min=0,
+        help="""
+Seconds between two audits of the running guests.
+
+An audit reads the domain of each guest that asked for encryption from libvirt
+and logs an error for each that runs without it, whoever started it.
+
+Possible values:
+
+* 0: no audit.
+* a number of seconds; an audit takes place with the first update of the host's
+  resources (``[DEFAULT] update_resources_interval``) after that time.
+
+Related options:
+
+* ``[sev] stop_unencrypted_guests``
+""",
+    ),
+    cfg.BoolOpt(
+        "stop_unencrypted_guests",
+        default=False,
+        help="""
+Power off a guest that an audit finds running without its encryption.
+
+Possible values:
+
+* False (default): it is logged as an error and left running.
+* True: it is also powered off, as if its power had failed.
+
+Related options:
+
+* ``[sev] audit_interval``
+""",
+    ),
+    cfg.BoolOpt(
+        "require_support_at_start",
+        default=False,
+        help="""
+Refuse to start nova-compute when the host has lost what its guests need.
+
+Possible values:
+
+* False (default): nova-compute starts and serves all other guests. The guests
+  that asked for encryption are refused a start, one by one, with the reason,
+  and keep their slots.
+* True: nova-compute does not start while a guest of this host asks for AMD SEV,
+  SEV-ES or SEV-SNP and the host does not offer it, as in Nova 34 itself.
+
+Related options:
+
+* none.
+""",
+    ),
+]
+
+_GROUPS = {"libvirt": _LIBVIRT_OPTS, "sev": _SEV_OPTS}
+
 
 def register_opts(conf: cfg.ConfigOpts) -> None:
     """Register the options that this Nova does not bring itself."""
-    for option in _LIBVIRT_OPTS:
-        # Nova 33 and older has it with a help text of its own: the same option
-        # under oslo.config's eyes only if we leave Nova's alone.
-        if "libvirt" not in conf or option.dest not in conf.libvirt:
-            conf.register_opt(option, group="libvirt")
+    for group, options in _GROUPS.items():
+        for option in options:
+            # Nova 33 and older has one of them with a help text of its own:
+            # oslo.config takes the same option twice only if it is equal.
+            if group not in conf or option.dest not in conf[group]:
+                conf.register_opt(option, group=group)
 
 
 def list_opts() -> Iterable[tuple[str, list[cfg.Opt]]]:
     """Entry point ``oslo.config.opts``: what the sample generator writes."""
-    return [("libvirt", list(_LIBVIRT_OPTS))]
+    return [(group, list(options)) for group, options in _GROUPS.items()]

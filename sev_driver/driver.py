@@ -17,25 +17,26 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from nova import context as nova_context
+from nova import objects
 from nova.conf import CONF
 from nova.virt.libvirt import driver as libvirt_driver
 from oslo_log import log as logging
 
-from nova import objects
 from sev_driver import (
-    capabilities,
+    audit,
     conf,
     devices,
     domain,
     guard,
     guest,
-    host,
     inventory,
     launch_security,
     lifecycle,
     releases,
     requirements,
     translate,
+    watch,
 )
 from sev_driver.exceptions import RequirementsNotMet
 from sev_driver.lifecycle import Operation
@@ -59,55 +60,70 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         releases.check_nova()
         super().__init__(virtapi, read_only)
         guest.guard_lookups(self._host)
+        self._audit = audit.Audit(self._host, CONF.sev.stop_unencrypted_guests)
+        self._watch = watch.Watch(self._host)
 
     def init_host(self, host: str) -> None:
-        # A service that is stopped and started keeps its driver, not its host.
-        vars(self).pop("_sev_host", None)
         super().init_host(host)
-        self._log_capabilities()
+        self._watch.capabilities()
 
-    @functools.cached_property
-    def _sev_host(self) -> capabilities.HostCapabilities:
-        arch = self._host.get_capabilities().host.cpu.arch
-        facts = host.read(self._host.get_connection(), CONF.libvirt.virt_type, arch)
-        return capabilities.conclude(facts)
-
-    def _log_capabilities(self) -> None:
-        for capability in self._sev_host.values():
-            if capability.support is capabilities.Support.UNKNOWN:
-                LOG.error("%s", capability)
+    def _validate_mem_encryption_configuration(self, instances: Any) -> None:
+        """Nova 34: at start, with all instances of this host."""
+        if CONF.sev.require_support_at_start:
+            super()._validate_mem_encryption_configuration(instances)
+            return
+        for instance in instances:
+            request = None if instance.deleted else translate.guest_request(instance)
+            if request is None:
                 continue
-            LOG.info("%s", capability)
-            slots = inventory.count(
-                capability, CONF.libvirt.num_memory_encrypted_guests
-            )
-            if slots.warning:
-                LOG.warning("%s", slots.warning)
-            if capability.supported:
-                LOG.info(
-                    "%s: %d slots offered to Placement (%s)",
-                    capability.model.title,
-                    slots.total,
-                    slots.source,
-                )
+            for violation in requirements.check(request, self._watch.capabilities()):
+                LOG.error("It will not be started. %s", violation, instance=instance)
+
+    def get_available_resource(self, nodename: str) -> dict[str, Any]:
+        """Nova's periodic task; the audit rides on it."""
+        result: dict[str, Any] = super().get_available_resource(nodename)
+        if self._audit.due(CONF.sev.audit_interval):
+            self._audit.run(CONF.host)
+        return result
 
     # Placement
 
     def _get_memory_encryption_inventories(self) -> dict[str, dict[str, Any]]:
         """Nova makes and reshapes the providers; the numbers are ours."""
         result = dict(super()._get_memory_encryption_inventories())
-        for capability in self._sev_host.values():
+        for capability in self._watch.capabilities().values():
             slots = inventory.count(
                 capability, CONF.libvirt.num_memory_encrypted_guests
             )
             result[capability.model.symbol] = inventory.as_nova(slots, capability)
         return result
 
+    def _ensure_memory_encryption_providers(
+        self, inventories: dict[str, dict[str, Any]], provider_tree: Any, nodename: str
+    ) -> Any:
+        for capability in self._watch.capabilities().values():
+            symbol = capability.model.symbol
+            name = f"{nodename}_{symbol}"
+            if not inventories[symbol]["total"] and provider_tree.exists(name):
+                held = self._held_slots(provider_tree.data(name).uuid)
+                if held:
+                    inventories[symbol] = inventory.held(held, capability)
+        return super()._ensure_memory_encryption_providers(
+            inventories, provider_tree, nodename
+        )
+
+    def _held_slots(self, provider_uuid: str) -> int:
+        """Ask Placement how many guests hold a slot of the provider."""
+        found = self.virtapi.reportclient.get_allocations_for_resource_provider(
+            nova_context.get_admin_context(), provider_uuid
+        )
+        return len(found.allocations)
+
     # Guests
 
     def _require(self, request: requirements.GuestRequest) -> None:
         """:raises RequirementsNotMet: the guest cannot have what it asks for."""
-        violations = requirements.check(request, self._sev_host)
+        violations = requirements.check(request, self._watch.capabilities())
         if violations:
             raise RequirementsNotMet(violations)
 

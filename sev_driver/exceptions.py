@@ -75,8 +75,8 @@ class EncryptionLost(SevDriverError):
 
     def __init__(self, domain: str, model: "MemoryEncryptionModel", found: str) -> None:
         super().__init__(
-            f"Guest {domain} asked for {model.title} and was not started: its domain "
-            f"XML has {found}. Hard reboot it to have the XML made anew."
+            f"Guest {domain} asked for {model.title}, but its domain XML has {found}: "
+            f"hard reboot the server to have the XML made anew."
         )
         self.domain = domain
         self.model = model

@@ -17,10 +17,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from nova import objects
 from nova.virt.libvirt import guest as libvirt_guest
 from nova.virt.libvirt import host as libvirt_host
 
-from nova import objects
 from sev_driver import devices, domain, guard, translate
 from sev_driver.exceptions import RequirementsNotMet
 from sev_driver.lifecycle import Operation, require

@@ -65,13 +65,42 @@ def read_domain_capabilities(
     return DomainCapabilities.parse(xml)
 
 
-def read(connection: Connection, virt_type: str, arch: str) -> HostFacts:
-    """Return all facts; what cannot be read is told in them, not raised."""
-    parameter = read_kvm_parameter("sev")
-    domain, domain_error = None, None
-    if virt_type in ("kvm", "qemu") and arch == "x86_64":
-        try:
-            domain = read_domain_capabilities(connection, virt_type)
-        except DetectionError as error:
-            domain_error = str(error)
-    return HostFacts(virt_type, arch, parameter, domain, domain_error)
+class Reader:
+    """Reads the host anew only when what it read can have changed.
+
+    :param virt_type: [libvirt] virt_type.
+    :param arch: the processor's, such as ``x86_64``.
+    """
+
+    def __init__(self, virt_type: str, arch: str) -> None:
+        self._virt_type = virt_type
+        self._arch = arch
+        self._connection: Connection | None = None
+        self._facts: HostFacts | None = None
+
+    def read(self, connection: Connection) -> HostFacts:
+        """Return all facts; what cannot be read is told in them, not raised.
+
+        libvirt finds out its capabilities when it starts, and a restart breaks
+        the connection: one connection, one look.
+        """
+        parameter = read_kvm_parameter("sev")
+        known = self._facts
+        if (
+            known is not None
+            and known.domain_error is None
+            and known.sev_parameter == parameter
+            and self._connection is connection
+        ):
+            return known
+        domain, domain_error = None, None
+        if self._virt_type in ("kvm", "qemu") and self._arch == "x86_64":
+            try:
+                domain = read_domain_capabilities(connection, self._virt_type)
+            except DetectionError as error:
+                domain_error = str(error)
+        self._connection = connection
+        self._facts = HostFacts(
+            self._virt_type, self._arch, parameter, domain, domain_error
+        )
+        return self._facts

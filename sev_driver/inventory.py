@@ -73,3 +73,13 @@ def as_nova(slots: Slots, capability: ModelCapability) -> dict[str, object]:
     if slots.total:
         entry["traits"] = [capability.model.trait]
     return entry
+
+
+def held(count: int, capability: ModelCapability) -> dict[str, object]:
+    """Return the entry of a model that has no slots left to offer but holds some.
+
+    Placement does not let go of a provider whose slots are allocated: it stays,
+    with all that it has reserved, until the guests are gone.
+    """
+    slots = Slots(count, "held by guests of this host")
+    return as_nova(slots, capability) | {"reserved": count}

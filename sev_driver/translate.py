@@ -19,14 +19,14 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from nova import exception as nova_exception
+from nova import objects
 from nova.conf import CONF
 from nova.network import model as network_model
 from nova.virt.libvirt import utils as libvirt_utils
 from oslo_log import log as logging
 from oslo_utils import strutils
 
-from nova import exception as nova_exception
-from nova import objects
 from sev_driver.exceptions import RequirementsNotMet, SevDriverError
 from sev_driver.model import MemoryEncryptionModel
 from sev_driver.requirements import MACHINE_TYPE, Fault, GuestRequest, Setting

@@ -193,3 +193,17 @@ def test_launch_security_of_another_hand_is_replaced() -> None:
 def test_what_is_no_domain_is_refused(xml: str) -> None:
     with pytest.raises(DomainXMLError):
         domain.apply(PLAN, xml)
+
+
+def test_a_device_to_attach_is_completed() -> None:
+    xml = "<interface type='bridge'><model type='virtio'/></interface>"
+    once = domain.complete_device(xml)
+    interface = etree.fromstring(once)
+    assert interface.find("driver").get("iommu") == "on"
+    assert interface.find("rom").get("enabled") == "no"
+    assert domain.complete_device(once) == once
+
+
+def test_a_device_that_is_no_xml_is_refused() -> None:
+    with pytest.raises(DomainXMLError):
+        domain.complete_device("<disk")

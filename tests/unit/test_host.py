@@ -18,6 +18,7 @@ import libvirt
 import pytest
 
 from sev_driver import host
+from sev_driver.capabilities import DomainCapabilities
 from sev_driver.exceptions import DetectionError
 
 
@@ -74,7 +75,7 @@ def test_bytes_that_are_no_text_are_still_read(parameters: pathlib.Path) -> None
 @pytest.mark.parametrize("virt_type", ["kvm", "qemu"])
 def test_libvirt_is_asked_once(parameters: pathlib.Path, virt_type: str) -> None:
     connection = Libvirt(CAPABILITIES)
-    facts = host.read(connection, virt_type, "x86_64")
+    facts = host.Reader(virt_type, "x86_64").read(connection)
     assert facts.domain is not None and facts.domain.max_guests == 15
     assert connection.asked == [(None, "x86_64", "q35", virt_type, 0)]
 
@@ -84,7 +85,7 @@ def test_libvirt_is_not_asked_in_vain(
     parameters: pathlib.Path, virt_type: str, arch: str
 ) -> None:
     connection = Libvirt(CAPABILITIES)
-    assert host.read(connection, virt_type, arch).domain is None
+    assert host.Reader(virt_type, arch).read(connection).domain is None
     assert connection.asked == []
 
 
@@ -94,7 +95,7 @@ def test_libvirt_is_not_asked_in_vain(
 def test_what_libvirt_cannot_tell_is_told(
     parameters: pathlib.Path, answer: str | Exception
 ) -> None:
-    facts = host.read(Libvirt(answer), "kvm", "x86_64")
+    facts = host.Reader("kvm", "x86_64").read(Libvirt(answer))
     assert facts.domain is None
     assert facts.domain_error
 
@@ -104,3 +105,25 @@ def test_a_libvirt_error_is_a_detection_error() -> None:
         host.read_domain_capabilities(
             Libvirt(libvirt.libvirtError("connection lost")), "kvm"
         )
+
+
+def test_the_host_is_read_anew_when_it_can_have_changed(
+    parameters: pathlib.Path,
+) -> None:
+    (parameters / "sev").write_text("Y\n")
+    reader, connection = host.Reader("kvm", "x86_64"), Libvirt(CAPABILITIES)
+    assert reader.read(connection) is reader.read(connection)
+    assert len(connection.asked) == 1
+    (parameters / "sev").write_text("N\n")
+    assert not reader.read(connection).sev_parameter.enabled
+    assert len(connection.asked) == 2
+    restarted = Libvirt("<domainCapabilities/>")
+    assert reader.read(restarted).domain == DomainCapabilities(sev=False)
+
+
+def test_what_could_not_be_read_is_read_again(parameters: pathlib.Path) -> None:
+    reader = host.Reader("kvm", "x86_64")
+    connection = Libvirt(libvirt.libvirtError("busy"))
+    assert reader.read(connection).domain is None
+    connection.answer = CAPABILITIES
+    assert reader.read(connection).domain is not None

@@ -73,3 +73,9 @@ def test_the_entry_for_nova() -> None:
 def test_no_slots_are_novas_word_for_no_provider() -> None:
     sev = capability(15)
     assert inventory.as_nova(inventory.count(sev, 0), sev)["total"] == 0
+
+
+def test_held_slots_are_all_reserved() -> None:
+    entry = inventory.held(3, ModelCapability(SEV, Support.NO, "lost"))
+    assert (entry["total"], entry["reserved"]) == (3, 3)
+    assert entry["traits"] == ["HW_CPU_X86_AMD_SEV"]

@@ -55,6 +55,20 @@ def test_nothing_is_wrong(machine_type: str | None) -> None:
             {"conflict": "hw_mem_encryption of the image deb"},
             "hw_mem_encryption of the image deb denies it",
         ),
+        ({"passthrough": (Setting("a1:1", "alias of m1"),)}, "alias of m1 is a1:1"),
+        ({"disk_bus": Setting("ide", "hw_disk_bus of the image")}, "is ide: set"),
+        ({"disk_bus": Setting("usb", "hw_disk_bus of the image")}, "is usb: set"),
+        (
+            {"disk_bus": Setting("scsi", "hw_disk_bus of the image")},
+            "is scsi with hw_scsi_model unset",
+        ),
+        (
+            {
+                "disk_bus": Setting("scsi", "hw_disk_bus of the image"),
+                "scsi_model": "lsilogic",
+            },
+            "is scsi with hw_scsi_model lsilogic",
+        ),
     ],
 )
 def test_a_faulty_request(change: dict[str, object], words: str) -> None:
@@ -62,6 +76,23 @@ def test_a_faulty_request(change: dict[str, object], words: str) -> None:
     assert violation.fault is Fault.REQUEST
     assert str(violation).startswith("hw:mem_encryption of flavor m1.sev asks for AMD")
     assert words in str(violation)
+
+
+@pytest.mark.parametrize(
+    ("bus", "scsi_model"),
+    [("virtio", None), ("sata", None), ("scsi", "virtio-scsi")],
+)
+def test_buses_to_boot_from(bus: str, scsi_model: str | None) -> None:
+    setting = Setting(bus, "hw_disk_bus of the image")
+    request = dataclasses.replace(GOOD, disk_bus=setting, scsi_model=scsi_model)
+    assert check(request, HOST) == ()
+
+
+def test_more_devices_of_the_host() -> None:
+    one, two = Setting("a", "flavor"), Setting("direct", "port")
+    request = GOOD.with_passthrough((one,)).with_passthrough((two,))
+    assert request.passthrough == (one, two)
+    assert GOOD.passthrough == ()
 
 
 def test_a_host_without_sev_is_the_hosts_fault() -> None:

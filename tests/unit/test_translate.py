@@ -15,12 +15,12 @@
 from __future__ import annotations
 
 import pytest
-from nova.conf import CONF
-
 from nova import exception as nova_exception
 from nova import objects
+from nova.conf import CONF
+
 from sev_driver import translate
-from sev_driver.exceptions import RequirementsNotMet
+from sev_driver.exceptions import OperationNotSupported, RequirementsNotMet
 from sev_driver.model import MemoryEncryptionModel
 from sev_driver.requirements import Fault, Setting, Violation
 
@@ -185,3 +185,60 @@ def test_a_guest_booted_from_a_volume_has_no_image_id() -> None:
     request = translate.guest_request(guest)
     assert request is not None
     assert request.requesters == ("hw_mem_encryption of the volume's image",)
+
+
+def test_what_the_flavor_asks_of_the_host() -> None:
+    guest = instance(
+        {
+            "hw:mem_encryption": "true",
+            "pci_passthrough:alias": "gpu:1",
+            "resources:VGPU": "1",
+            "resources1:VGPU": "1",
+            "resources:CUSTOM_SEAT": "1",
+        }
+    )
+    request = translate.guest_request(guest)
+    assert request is not None
+    assert [setting.source for setting in request.passthrough] == [
+        "pci_passthrough:alias of flavor m1.sev",
+        "resources1:VGPU of flavor m1.sev",
+        "resources:VGPU of flavor m1.sev",
+    ]
+
+
+def test_the_disk_bus() -> None:
+    guest = instance(
+        {"hw:mem_encryption": "true"},
+        hw_disk_bus="scsi",
+        hw_scsi_model="virtio-scsi",
+    )
+    request = translate.guest_request(guest)
+    assert request is not None
+    assert request.disk_bus == Setting("scsi", "hw_disk_bus of the image")
+    assert request.scsi_model == "virtio-scsi"
+
+
+def test_ports_that_are_devices_of_the_host() -> None:
+    vifs = [{"id": "a", "vnic_type": "normal"}, {"id": "b", "vnic_type": "direct"}]
+    ports = translate.direct_ports(vifs)
+    assert ports == (Setting("direct", "the vnic type of port b"),)
+    assert translate.direct_ports(None) == ()
+
+
+def test_a_refused_operation_leaves_the_server_as_it_was() -> None:
+    refusal = OperationNotSupported("Suspending", MemoryEncryptionModel.AMD_SEV, "why")
+    with (
+        pytest.raises(nova_exception.InstanceFaultRollback) as caught,
+        translate.errors_as(translate.unchanged_error),
+    ):
+        raise refusal
+    inner = caught.value.inner_exception.format_message()
+    assert inner == ("Suspending is not possible for a guest encrypted by AMD SEV: why")
+
+
+def test_other_errors_pass_unchanged() -> None:
+    with (
+        pytest.raises(KeyError),
+        translate.errors_as(translate.operation_error),
+    ):
+        raise KeyError

@@ -1,0 +1,67 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What nova-compute's log says of the host at start, and when it changes."""
+
+import logging
+from collections.abc import Iterator
+
+from sev_driver import inventory, memory
+from sev_driver.capabilities import HostCapabilities, ModelCapability, Support
+
+
+def lines(
+    host: HostCapabilities, cap: int | None, ram: memory.HostMemory
+) -> Iterator[tuple[int, str]]:
+    """Yield log level and text.
+
+    :param cap: [libvirt] num_memory_encrypted_guests.
+    """
+    for capability in host.values():
+        unknown = capability.support is Support.UNKNOWN
+        yield (logging.ERROR if unknown else logging.INFO), str(capability)
+        if capability.supported:
+            yield from _slots(capability, cap)
+            yield from _memory(inventory.count(capability, cap), ram)
+
+
+def _slots(capability: ModelCapability, cap: int | None) -> Iterator[tuple[int, str]]:
+    slots = inventory.count(capability, cap)
+    if slots.warning:
+        yield logging.WARNING, slots.warning
+    title, total = capability.model.title, slots.total
+    count = "unlimited" if total == inventory.UNLIMITED else total
+    yield logging.INFO, f"{title}: {count} slots offered to Placement ({slots.source})"
+
+
+def _memory(
+    slots: inventory.Slots, ram: memory.HostMemory
+) -> Iterator[tuple[int, str]]:
+    each = (
+        f"{memory.spec_overhead_mib()} MiB (AMD SEV spec) to {memory.LIBVIRT_MIB} MiB"
+    )
+    text = f"Encrypted guests pin their RAM and {each} (libvirt's advice) each"
+    if 0 < slots.total < inventory.UNLIMITED:
+        advice = memory.advise(slots.total)
+        text += (
+            f"; for {advice.guests} of them set [DEFAULT] reserved_host_memory_mb "
+            f"{advice.at_least_mib} to {advice.with_ease_mib} above the host's own "
+            f"need (it is {ram.reserved_mib}), or limit /machine.slice to "
+            f"{advice.slice_limit_mib(ram.total_mib)} MiB of {ram.total_mib}"
+        )
+    yield logging.INFO, text + "."
+    if ram.ratio is not None and ram.ratio > 1.0:
+        yield (
+            logging.WARNING,
+            f"[DEFAULT] ram_allocation_ratio is {ram.ratio}, but encrypted guests pin "
+            f"their memory, which cannot be overcommitted: set it to 1.0 on this host.",
+        )

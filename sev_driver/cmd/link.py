@@ -1,0 +1,237 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""sev-driver-link: make the driver loadable where Nova sits somewhere else.
+
+nova-compute looks for ``compute_driver = sev_driver.SEVDriver`` as
+``nova.virt.sev_driver``, in Nova's own folder and nowhere else. Where pip has put
+sev_driver into another folder (Nova from a distribution's packages), one file in
+Nova's folder closes the gap. This writes it, checks it and removes it.
+
+A file there is sturdier than an import hook in a ``.pth``: it is plain to see, costs
+other Python programs nothing, and stays when Nova is upgraded.
+
+It imports nothing of sev_driver, so that it can be run by its path as well.
+"""
+
+import argparse
+import importlib
+import importlib.metadata
+import importlib.util
+import shutil
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+DRIVER = "nova.virt.sev_driver.SEVDriver"
+MODULE = "nova.virt.sev_driver"
+MARK = "# Written by sev-driver-link; sev-driver-link --remove takes it away."
+LINK = f'''{MARK}
+"""Where nova-compute looks for ``compute_driver = sev_driver.SEVDriver``."""
+
+from sev_driver.driver import SEVDriver
+
+__all__ = ["SEVDriver"]
+'''
+
+
+class LinkError(Exception):
+    """What is so, and what to do; for the operator."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where this Python finds Nova and sev_driver."""
+
+    nova: Path
+    sev_driver: Path
+
+    @property
+    def link(self) -> Path:
+        """The one file."""
+        return self.nova / "virt" / "sev_driver" / "__init__.py"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of the console script."""
+    options = _parser().parse_args(arguments)
+    # Nova's imports warn about things an operator can do nothing about.
+    warnings.simplefilter("ignore")
+    try:
+        places = find_places()
+        print(f"Nova        {_version('nova'):12} {places.nova}")
+        print(f"sev_driver  {_version('sev_driver'):12} {places.sev_driver}")
+        if options.remove:
+            remove(places)
+        elif options.check:
+            check(places)
+        else:
+            link(places)
+    except LinkError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def find_places() -> Places:
+    """Look both up without importing either."""
+    nova, ours = _folder("nova"), _folder("sev_driver")
+    if nova is None:
+        raise LinkError(
+            f"Nova is not installed for {sys.executable}.\n"
+            "Run this with the Python that runs nova-compute"
+            f"{_python_of_nova_compute()}:\n"
+            "    PYTHON -m sev_driver.cmd.link --check"
+        )
+    if ours is None:
+        raise LinkError(
+            f"sev_driver is not installed for {sys.executable}, which has Nova in\n"
+            f"{nova}. Install it with that Python:\n"
+            f"    {sys.executable} -m pip install sev_driver"
+        )
+    return Places(nova, ours)
+
+
+def check(places: Places) -> None:
+    """Do the very import that nova-compute does.
+
+    :raises LinkError: it fails
+    """
+    importlib.invalidate_caches()
+    try:
+        # What nova.virt.driver.load_compute_driver calls.
+        from nova.virt.driver import ComputeDriver
+        from oslo_utils import importutils
+
+        found = importutils.import_class(DRIVER)
+    except Exception as error:
+        raise LinkError(_explain(places, error)) from error
+    if not (isinstance(found, type) and issubclass(found, ComputeDriver)):
+        raise LinkError(f"{DRIVER} is {found!r}, which is no compute driver.")
+    print(
+        f"nova-compute can load compute_driver = {DRIVER.removeprefix('nova.virt.')},"
+    )
+    print(f"from {sys.modules[MODULE].__file__}")
+
+
+def link(places: Places) -> None:
+    """Write the one file where it is needed, then check."""
+    if _spec_exists():
+        print("Nothing to link: Nova finds the driver.")
+    else:
+        try:
+            places.link.parent.mkdir(exist_ok=True)
+            places.link.write_text(LINK)
+        except OSError as error:
+            raise LinkError(
+                f"Cannot write {places.link}: {error.strerror}.\n"
+                "Run this as a user who may change Nova's folder, mostly root."
+            ) from error
+        print(f"Wrote {places.link}")
+    check(places)
+
+
+def remove(places: Places) -> None:
+    """Take the one file away, and what Python has compiled from it."""
+    if not places.link.exists():
+        print(f"Nothing to remove: there is no {places.link}")
+        return
+    if MARK not in places.link.read_text():
+        raise LinkError(
+            f"{places.link} was not written by sev-driver-link, but came with\n"
+            "sev_driver's package. Removing that removes it:\n"
+            f"    {sys.executable} -m pip uninstall sev_driver"
+        )
+    try:
+        shutil.rmtree(places.link.parent)
+    except OSError as error:
+        raise LinkError(f"Cannot remove {places.link}: {error.strerror}.") from error
+    print(f"Removed {places.link}")
+
+
+def _explain(places: Places, error: Exception) -> str:
+    """Say why nova-compute cannot load the driver, and what to do about it."""
+    said = (
+        f"nova-compute cannot load the driver:\n    {type(error).__name__}: {error}\n"
+    )
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    if missing == MODULE:
+        return said + (
+            "Nova looks for it in its own folder only, and sev_driver is in another.\n"
+            "Let it be found, as root:\n"
+            f"    {sys.executable} -m sev_driver.cmd.link\n"
+            f"That writes one file, {places.link}"
+        )
+    if missing == "sev_driver":
+        return (
+            said + f"{places.link} is left over from a removed sev_driver; remove it."
+        )
+    if missing:
+        return said + (
+            f"The driver was found, but {missing} is not installed for this Python:\n"
+            f"    {sys.executable} -m pip install sev_driver   # with what it needs"
+        )
+    return said + "The driver was found, and fails as it is imported."
+
+
+def _spec_exists() -> bool:
+    """Whether Python finds the module, whatever becomes of importing it."""
+    try:
+        return importlib.util.find_spec(MODULE) is not None
+    except Exception as error:
+        raise LinkError(f"Nova itself cannot be imported: {error}") from error
+
+
+def _folder(package: str) -> Path | None:
+    """Return the folder of an installed package; one without a file is none."""
+    spec = importlib.util.find_spec(package)
+    # The wheel's nova/ has no __init__.py: without Nova it is an empty namespace.
+    return Path(spec.origin).parent if spec and spec.origin else None
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "?"
+
+
+def _python_of_nova_compute() -> str:
+    """Read it from the first line of the nova-compute on PATH, if there is one."""
+    script = shutil.which("nova-compute")
+    if script is None:
+        return ""
+    with open(script, "rb") as file:
+        first = file.readline().decode(errors="replace").strip()
+    return f", {first.removeprefix('#!')} here" if first.startswith("#!") else ""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sev-driver-link",
+        description="Let nova-compute find sev_driver where the two are installed in "
+        "different places. Run it with the Python that runs nova-compute.",
+    )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--check", action="store_true", help="only say whether nova-compute finds it"
+    )
+    what.add_argument(
+        "--remove", action="store_true", help="take the file away that this wrote"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""announcement: what the log says at start."""
+
+import logging
+
+import pytest
+
+from sev_driver import announcement
+from sev_driver.capabilities import ModelCapability, Support
+from sev_driver.memory import HostMemory
+from sev_driver.model import MemoryEncryptionModel
+
+SEV = MemoryEncryptionModel.AMD_SEV
+RAM = HostMemory(total_mib=262144, reserved_mib=512, ratio=None)
+ON = ModelCapability(SEV, Support.YES, slots=15, slots_source="libvirt")
+
+
+def lines(
+    capability: ModelCapability = ON, cap: int | None = None, ram: HostMemory = RAM
+) -> list[tuple[int, str]]:
+    return list(announcement.lines({SEV: capability}, cap, ram))
+
+
+def test_a_host_with_sev() -> None:
+    texts = [text for level, text in lines() if level == logging.INFO]
+    assert texts[0] == "AMD SEV is supported: 15 slots (libvirt)"
+    assert texts[1] == "AMD SEV: 15 slots offered to Placement (libvirt)"
+    assert "reserved_host_memory_mb 480 to 3840" in texts[2]
+    assert "/machine.slice to 258304 MiB of 262144" in texts[2]
+
+
+def test_a_host_without_sev_says_so_once() -> None:
+    off = ModelCapability(SEV, Support.NO, "because.")
+    assert lines(off) == [(logging.INFO, "AMD SEV is off on this host: because.")]
+
+
+def test_what_cannot_be_read_is_an_error() -> None:
+    unknown = ModelCapability(SEV, Support.UNKNOWN, "permission denied.")
+    assert lines(unknown) == [
+        (
+            logging.ERROR,
+            "AMD SEV cannot be determined on this host: permission denied.",
+        )
+    ]
+
+
+@pytest.mark.parametrize(("cap", "warned"), [(None, 0), (4, 0), (15, 0), (16, 1)])
+def test_a_cap_above_the_hardware(cap: int | None, warned: int) -> None:
+    warnings = [text for level, text in lines(cap=cap) if level == logging.WARNING]
+    assert len(warnings) == warned
+
+
+@pytest.mark.parametrize(("ratio", "warned"), [(None, 0), (0.0, 0), (1.0, 0), (1.5, 1)])
+def test_overcommitted_memory(ratio: float | None, warned: int) -> None:
+    ram = HostMemory(262144, 512, ratio)
+    warnings = [text for level, text in lines(ram=ram) if level == logging.WARNING]
+    assert len(warnings) == warned
+
+
+def test_no_total_without_a_number_of_slots() -> None:
+    unknown = ModelCapability(SEV, Support.YES, slots_source="old libvirt")
+    text = "\n".join(text for _level, text in lines(unknown))
+    assert "unlimited slots offered" in text
+    assert "reserved_host_memory_mb" not in text

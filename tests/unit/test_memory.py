@@ -1,0 +1,37 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""memory: the specs' arithmetic."""
+
+import pytest
+
+from sev_driver import memory
+
+
+def test_the_specs_formula() -> None:
+    # 10832 KiB of regions and at least 256 KiB of padding make one times 16 MiB.
+    assert memory.spec_overhead_mib(video_ram_mib=0) == 16
+    assert memory.spec_overhead_mib() == 32
+
+
+@pytest.mark.parametrize(
+    ("guests", "at_least", "with_ease"),
+    [(0, 0, 0), (1, 32, 256), (15, 480, 3840), (509, 16288, 130304)],
+)
+def test_what_to_reserve(guests: int, at_least: int, with_ease: int) -> None:
+    advice = memory.advise(guests)
+    assert (advice.at_least_mib, advice.with_ease_mib) == (at_least, with_ease)
+
+
+def test_the_limit_of_the_slice() -> None:
+    assert memory.advise(15).slice_limit_mib(262144) == 262144 - 3840
+    assert memory.advise(509).slice_limit_mib(65536) == 0
