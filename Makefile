@@ -57,7 +57,7 @@ e2e: $(READY)  ## the one-machine cloud
 	$(AS_ROOT) $(PYTEST) tests/e2e
 
 sample: $(READY)  ## write etc/nova.conf.sample from the options
-	$(BIN)/oslo-config-generator --config-file etc/nova/nova-config-generator.conf
+	$(BIN)/oslo-config-generator --config-file etc/sev_driver-config-generator.conf
 
 docs: $(READY)  ## the manual, into doc/build/html
 	$(BIN)/sphinx-build -W --keep-going -q -b html doc/source doc/build/html

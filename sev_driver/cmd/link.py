@@ -90,9 +90,8 @@ def find_places() -> Places:
     if nova is None:
         raise LinkError(
             f"Nova is not installed for {sys.executable}.\n"
-            "Run this with the Python that runs nova-compute"
-            f"{_python_of_nova_compute()}:\n"
-            "    PYTHON -m sev_driver.cmd.link --check"
+            "Run this with the Python that runs nova-compute:\n"
+            f"    {_python_of_nova_compute()} -m sev_driver.cmd.link --check"
         )
     if ours is None:
         raise LinkError(
@@ -211,10 +210,10 @@ def _python_of_nova_compute() -> str:
     """Read it from the first line of the nova-compute on PATH, if there is one."""
     script = shutil.which("nova-compute")
     if script is None:
-        return ""
+        return "PYTHON"
     with open(script, "rb") as file:
         first = file.readline().decode(errors="replace").strip()
-    return f", {first.removeprefix('#!')} here" if first.startswith("#!") else ""
+    return first.removeprefix("#!") if first.startswith("#!") else "PYTHON"
 
 
 def _parser() -> argparse.ArgumentParser:
