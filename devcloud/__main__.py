@@ -17,9 +17,10 @@ import sys
 from typing import NoReturn
 
 from devcloud.cloud import Cloud, CloudError
+from devcloud.hosts import kind_here
 from devcloud.layout import TREE, Layout
 from devcloud.progress import Progress
-from devcloud.settings import DRIVER, CloudSettings, HostSettings
+from devcloud.settings import DRIVER, CloudSettings
 
 
 def main() -> int:
@@ -62,7 +63,7 @@ def _clouds(args: argparse.Namespace) -> list[Cloud]:
 
 
 def _settings(args: argparse.Namespace) -> CloudSettings:
-    return CloudSettings(driver=args.driver, nodes=(HostSettings(),))
+    return CloudSettings(driver=args.driver, host=kind_here())
 
 
 def _show_how_to_use(cloud: Cloud) -> None:

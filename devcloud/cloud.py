@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from devcloud.endpoints import Ports
+from devcloud.hosts import Host, compute_hosts
 from devcloud.launch import Launch, missing_programs
 from devcloud.layout import Layout
 from devcloud.processes import ProcessId
@@ -83,6 +84,10 @@ class Cloud:
         return CloudSettings.read(self.layout.settings)
 
     @property
+    def hosts(self) -> list[Host]:
+        return compute_hosts(self.settings, self.layout)
+
+    @property
     def ports(self) -> Ports:
         return Ports.read(self.layout.ports)
 
@@ -127,7 +132,9 @@ class Cloud:
                     "what the kernel waits for (dmesg), then try again"
                 )
         with self._locked(timeout=END_TIMEOUT):
-            self.layout.remove()
+            self.layout.retire()
+            for host in self.hosts:
+                host.forget()
         return was_running
 
     def _end_owner(self, owner: ProcessId | None) -> None:

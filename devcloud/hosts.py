@@ -9,22 +9,27 @@
 #    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 #    License for the specific language governing permissions and limitations
 #    under the License.
-"""The compute host of a cloud: simulated, or this machine's own SEV."""
+"""The compute hosts of a cloud: simulated, or this machine's own SEV."""
 
-import os
-import sys
-import time
+from devcloud.layout import Layout
+from devcloud.settings import CloudSettings
+from devcloud.simhost.host import RealHost, SimulatedHost, host_kind
+from devcloud.simhost.settings import HostSettings
 
-sys.path.insert(0, "/tmp/protohost")
-from protohost import SimulatedHost
+Host = SimulatedHost | RealHost
 
-LIBVIRTD = "/run/libvirt/libvirt-sock"
-
-
-def compute_host(settings, layout, node):
-    return SimulatedHost({}, layout.host(node.name))
+_KINDS: dict[str, type[Host]] = {"simulated": SimulatedHost, "real": RealHost}
 
 
-def wait_for_libvirtd():
-    while not os.path.exists(LIBVIRTD):
-        time.sleep(0.1)
+def kind_here() -> str:
+    """The kind of host to take on this machine when nobody chose one."""
+    return "real" if host_kind() is RealHost else "simulated"
+
+
+def compute_host(settings: CloudSettings, layout: Layout, node: HostSettings) -> Host:
+    """The host of one node; the same one inside and outside of its namespaces."""
+    return _KINDS[settings.host](node, layout.host(node.name))
+
+
+def compute_hosts(settings: CloudSettings, layout: Layout) -> list[Host]:
+    return [compute_host(settings, layout, node) for node in settings.nodes]

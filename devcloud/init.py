@@ -65,7 +65,6 @@ class Init:
         """Start everything; return when all services are ready."""
         # More hosts will each want namespaces of their own: one for now.
         (node,) = self.settings.nodes
-        socket.sethostname(node.name)
         listeners = self._configure()
         # The services start while the host is made ready.
         for name in SERVICES:
@@ -77,6 +76,7 @@ class Init:
         self.children.spawn(
             "libvirtd", command, environment, self.layout.log("libvirtd")
         )
+        host.wait_ready()
         self._start_service("nova", listeners["nova"])
         while self.starting:
             for death in self._next_deaths():

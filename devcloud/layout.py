@@ -15,7 +15,6 @@ import os
 import shutil
 from pathlib import Path
 
-
 #: The source tree that this cloud runs from.
 TREE = Path(__file__).resolve().parent.parent
 
@@ -34,8 +33,11 @@ class Layout:
         self.logs = self.state / "logs"
         self.deaths = self.logs / "deaths.log"
         self.images = self.state / "images"
-        self._parts = [self.state / name for name in ("etc", "db", "lib", "tmp", "hosts")]
-        self._etc, self._db, self._lib, self.tmp, self._hosts = self._parts
+        self.tmp = self.state / "tmp"
+        self._etc = self.state / "etc"
+        self._db = self.state / "db"
+        self._lib = self.state / "lib"
+        self._hosts = self.state / "hosts"
 
     def etc(self, service: str) -> Path:
         """The folder of a service's configuration files."""
@@ -56,21 +58,18 @@ class Layout:
         return self._hosts / name
 
     def create(self) -> None:
-        """Empty folders: a cloud starts from nothing, logs included."""
-        self.remove()
-        shutil.rmtree(self.logs, ignore_errors=True)
-        for folder in (*self._parts, self.logs, self.images):
-            folder.mkdir(parents=True, exist_ok=True)
-
-    def remove(self) -> None:
-        """Remove all but the logs, which are what one reads afterwards."""
-        for folder in (*self._parts, self.images):
+        """Empty folders: a cloud starts from nothing."""
+        self.retire()
+        folders = (self._etc, self._db, self._lib, self._hosts)
+        for folder in (*folders, self.logs, self.images, self.tmp):
             shutil.rmtree(folder, ignore_errors=True)
-        for file in (
-            self.running,
-            self.ports,
-            self.openrc,
-            self.clouds_yaml,
-            self.settings,
-        ):
+            folder.mkdir()
+
+    def retire(self) -> None:
+        """Remove what would pretend that the cloud still runs.
+
+        The rest stays until the next start: it is what one reads to find out
+        how a cloud has ended.
+        """
+        for file in (self.running, self.openrc, self.clouds_yaml):
             file.unlink(missing_ok=True)

@@ -27,14 +27,14 @@ class CloudSettings:
 
     #: What nova.conf names in compute_driver.
     driver: str = DRIVER
-    #: "auto" takes this machine's own SEV when it has it.
-    host: str = "auto"
+    #: "simulated", or "real" for this machine's own SEV.
+    host: str = "simulated"
     #: The compute hosts; one for now.
     nodes: tuple[HostSettings, ...] = (HostSettings(),)
     #: Options laid over nova.conf: {section: {option: value}}.
     nova: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
     #: Of the user admin and of the services' own user. The cloud answers on
-    #: loopback only, but so does everybody else on the machine.
+    #: loopback only, but everybody on the machine can reach that.
     password: str = dataclasses.field(default_factory=lambda: secrets.token_hex(8))
 
     def write(self, path: Path) -> None:

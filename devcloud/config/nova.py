@@ -86,7 +86,7 @@ def _compute(settings: CloudSettings, layout: Layout) -> ini.Sections:
             # kept back for host services, and guests are small.
             "reserved_host_memory_mb": 0,
             "reserved_host_disk_mb": 0,
-            "ram_allocation_ratio": 4.0,
+            "ram_allocation_ratio": 1.0,
             "cpu_allocation_ratio": 32.0,
             # A guest without an operating system ignores the power button.
             "shutdown_timeout": 1,

@@ -20,7 +20,6 @@ import os
 import shlex
 import sys
 
-from devcloud.hosts import wait_for_libvirtd
 from devcloud.services import Service, forked, sqlite, web
 
 COMPUTE = "nova-compute"
@@ -38,7 +37,6 @@ def run(service: Service) -> None:
     _prepare_compute()
     for binary in ("nova-conductor", "nova-scheduler"):
         _start(service, binary)
-    wait_for_libvirtd()
     _start(service, COMPUTE)
     _map_hosts()
     web.serve(service, application)
