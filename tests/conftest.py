@@ -1,0 +1,38 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Marks each test with the name of its folder: ``pytest -m "not e2e"``."""
+
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+FOLDERS = {
+    "unit": "the driver's modules, one at a time",
+    "functional": "real Nova code with our driver in it",
+    "packaging": "the wheel, the sample of nova.conf, the set-up",
+    "devcloud": "the one-machine cloud's parts",
+    "e2e": "the one-machine cloud as a whole; needs root",
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name, what in FOLDERS.items():
+        config.addinivalue_line("markers", f"{name}: {what}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        folder = item.path.relative_to(HERE).parts[0]
+        if folder in FOLDERS:
+            item.add_marker(folder)

@@ -1,0 +1,68 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The wheel, and clean environments to install it in."""
+
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+from installations import ROOT, Install, Installation, link_what_is_installed
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel as from a clone, with what is not yet committed in it."""
+    source = tmp_path_factory.mktemp("source") / "sev_driver"
+    subprocess.run(
+        ["git", "clone", "--quiet", "--no-hardlinks", ROOT, source], check=True
+    )
+    for name in ("sev_driver", "nova"):
+        shutil.rmtree(source / name, ignore_errors=True)
+        shutil.copytree(ROOT / name, source / name)
+    for file in (
+        *ROOT.glob("setup.*"),
+        ROOT / "pyproject.toml",
+        ROOT / "requirements.txt",
+    ):
+        shutil.copy(file, source)
+    out = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation"]
+    subprocess.run([*build, "--outdir", out, source], check=True, capture_output=True)
+    (built,) = out.glob("*.whl")
+    return built
+
+
+@pytest.fixture
+def install(tmp_path: Path, wheel: Path) -> Install:
+    """Return a function that installs Nova, and our wheel, in a clean environment.
+
+    Given "together" both go into its site-packages, as pip does. Given "apart" Nova
+    goes into another folder of Python's path, as with a distribution's packages.
+    """
+
+    def do(how: str) -> Installation:
+        venv.create(tmp_path / "venv", with_pip=False)
+        python = tmp_path / "venv" / "bin" / "python"
+        (site,) = (tmp_path / "venv" / "lib").glob("python3*/site-packages")
+        packages = site if how == "together" else tmp_path / "dist-packages"
+        packages.mkdir(exist_ok=True)
+        (site / "distribution.pth").write_text(f"{packages}\n")
+        link_what_is_installed(packages)
+        made = Installation(python, site, packages / "nova")
+        made.pip("install", "--no-deps", "--no-index", wheel)
+        return made
+
+    return do

@@ -1,0 +1,44 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The lists of packages agree with each other."""
+
+import configparser
+import re
+
+from installations import ROOT
+from packaging.requirements import Requirement
+
+
+def read(text: str) -> dict[str, Requirement]:
+    """Return the requirements in text by their normal name."""
+    lines = (line.partition("#")[0].strip() for line in text.splitlines())
+    requirements = [Requirement(line) for line in lines if line]
+    return {re.sub("[-_.]+", "-", r.name).lower(): r for r in requirements}
+
+
+def test_all_that_is_installed_is_pinned() -> None:
+    pinned = read((ROOT / "constraints" / "nova-34.txt").read_text())
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    wanted = read((ROOT / "requirements.txt").read_text())
+    for extra in parser["extras"].values():
+        wanted |= read(extra)
+    assert "libvirt-python" in wanted
+    assert sorted(wanted.keys() - pinned.keys()) == []
+
+
+def test_pins_satisfy_the_requirements() -> None:
+    pinned = read((ROOT / "constraints" / "nova-34.txt").read_text())
+    for name, requirement in read((ROOT / "requirements.txt").read_text()).items():
+        (pin,) = pinned[name].specifier
+        assert requirement.specifier.contains(pin.version), requirement

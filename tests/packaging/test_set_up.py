@@ -1,0 +1,104 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""tools/: what the set-up does to the system, and what it says."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from installations import ROOT
+
+
+@pytest.fixture
+def tools(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+
+
+@pytest.fixture
+def apt(tools: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
+    """tools/apt_install.py, with its files in a folder of the test's own."""
+    path = ROOT / "tools" / "apt_install.py"
+    spec = importlib.util.spec_from_file_location("apt_install", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "POLICY", tmp_path / "policy-rc.d")
+    return module
+
+
+def test_services_are_denied_only_while_apt_runs(apt: ModuleType) -> None:
+    with apt.services_kept_off():
+        assert os.access(apt.POLICY, os.X_OK)
+        assert subprocess.run([apt.POLICY, "libvirtd", "start"]).returncode == 101
+    assert not apt.POLICY.exists()
+
+
+def test_a_failing_apt_leaves_no_policy_behind(apt: ModuleType) -> None:
+    with pytest.raises(RuntimeError), apt.services_kept_off():
+        raise RuntimeError
+    assert not apt.POLICY.exists()
+
+
+def test_the_administrators_own_policy_stays(apt: ModuleType) -> None:
+    apt.POLICY.write_text("#!/bin/sh\nexit 0\n")
+    with apt.services_kept_off():
+        assert apt.POLICY.read_text() == "#!/bin/sh\nexit 0\n"
+    assert apt.POLICY.exists()
+
+
+def test_the_policy_of_a_killed_run_goes(apt: ModuleType) -> None:
+    apt.POLICY.write_text(f"#!/bin/sh\n{apt.MARK}\nexit 101\n")
+    with apt.services_kept_off():
+        pass
+    assert not apt.POLICY.exists()
+
+
+def test_installed_packages_are_not_missing(apt: ModuleType) -> None:
+    assert apt.missing(["dpkg", "no-such-package"]) == ["no-such-package"]
+
+
+def test_progress_prints_names_as_they_come(
+    tools: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import progress
+
+    log = tmp_path / "log"
+    code = "print('Collecting nova>=1'); print('noise'); print('Collecting lxml')"
+    progress.run([sys.executable, "-c", code], log, r"Collecting (\w+)")
+    assert capsys.readouterr().out == "    nova lxml\n"
+    assert "noise" in log.read_text()
+
+
+def test_progress_shows_the_end_of_a_failure(
+    tools: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import progress
+
+    command = [sys.executable, "-c", "raise SystemExit('no room left')"]
+    with pytest.raises(subprocess.CalledProcessError):
+        progress.run(command, tmp_path / "log", r"Collecting (\w+)")
+    assert "no room left" in capsys.readouterr().err
+
+
+def test_the_readme_names_only_targets_that_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z0-9-]+):", makefile, re.MULTILINE))
+    readme = (ROOT / "README.rst").read_text()
+    named = set(re.findall(r"(?:``|^    )make ([a-z0-9-]+)", readme, re.MULTILINE))
+    assert named >= {"demo", "test"}
+    assert named <= targets
