@@ -12,10 +12,13 @@
 """The one-machine cloud's commands: ``python -m devcloud COMMAND``."""
 
 import argparse
+import dataclasses
 import signal
 import sys
+from pathlib import Path
 from typing import NoReturn
 
+from devcloud import status as cloud_status
 from devcloud.cloud import Cloud, CloudError
 from devcloud.hosts import kind_here
 from devcloud.layout import TREE, Layout
@@ -23,52 +26,72 @@ from devcloud.progress import Progress
 from devcloud.settings import DRIVER, CloudSettings
 
 
+def demo(args: argparse.Namespace) -> None:
+    """start a cloud, boot an encrypted guest in it, show it, stop the cloud"""
+    # The client takes a second to import, which the other commands can spare.
+    from devcloud.demo import command
+
+    command.run(_demo_cloud(args), _settings(args))
+
+
+def up(args: argparse.Namespace) -> None:
+    """start a cloud and leave it running"""
+    cloud = _cloud(args)
+    if cloud.running:
+        print(cloud_status.describe(cloud))
+        return
+    progress = Progress()
+    cloud.start(_settings(args), held=False, on_report=progress.report)
+    progress.say("the cloud is up")
+    print(cloud_status.describe(cloud))
+
+
+def down(args: argparse.Namespace) -> None:
+    """stop the cloud, and a demo's that was left behind"""
+    stopped = [cloud.stop() for cloud in (_cloud(args), _demo_cloud(args))]
+    print("The cloud is stopped." if any(stopped) else "No cloud is running.")
+
+
+def status(args: argparse.Namespace) -> None:
+    """tell whether the cloud runs, and where to find what"""
+    print(cloud_status.describe(_cloud(args)))
+    if (other := _demo_cloud(args)).running:
+        print(cloud_status.describe(other))
+
+
 def main() -> int:
     args = _parse()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
-        return int(args.command(args))
+        args.function(args)
     except CloudError as exc:
         print(f"error: {exc}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nInterrupted. Nothing that was started is left.", file=sys.stderr)
+        print("\nInterrupted; nothing that was started is left.", file=sys.stderr)
         return 130
-
-
-def up(args: argparse.Namespace) -> int:
-    cloud = Cloud(Layout(args.state))
-    if running := cloud.running:
-        print(f"The cloud is up since {running.since}.")
-        _show_how_to_use(cloud)
-        return 0
-    progress = Progress()
-    cloud.start(_settings(args), held=False, on_report=progress.report)
-    progress.say("the cloud is up")
-    _show_how_to_use(cloud)
     return 0
 
 
-def down(args: argparse.Namespace) -> int:
-    for cloud in _clouds(args):
-        where = cloud.layout.state
-        print(f"{where}: {'stopped' if cloud.stop() else 'no cloud is running'}")
-    return 0
+def _cloud(args: argparse.Namespace) -> Cloud:
+    return Cloud(Layout(args.state))
 
 
-def _clouds(args: argparse.Namespace) -> list[Cloud]:
-    """The state folder's own cloud, and that of a demo below it."""
-    return [Cloud(Layout(args.state)), Cloud(Layout(args.state / "demo"))]
+def _demo_cloud(args: argparse.Namespace) -> Cloud:
+    """A demo has a cloud of its own, beside the one that may be up."""
+    return Cloud(Layout(args.state / "demo"))
 
 
 def _settings(args: argparse.Namespace) -> CloudSettings:
-    return CloudSettings(driver=args.driver, host=kind_here())
-
-
-def _show_how_to_use(cloud: Cloud) -> None:
-    print(f"Use it:   source {cloud.layout.openrc}; openstack server list")
-    print("End it:   make cloud-down")
+    settings = CloudSettings(driver=args.driver, host=args.host or kind_here())
+    changes = {}
+    if args.slots is not None:
+        changes["max_asid"] = args.slots
+    if args.no_sev:
+        changes["sev"] = False
+    node = dataclasses.replace(settings.nodes[0], **changes)
+    return dataclasses.replace(settings, nodes=(node,))
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:
@@ -76,16 +99,40 @@ def _interrupt(number: int, frame: object) -> NoReturn:
 
 
 def _parse() -> argparse.Namespace:
-    from pathlib import Path
-
     parser = argparse.ArgumentParser(prog="python -m devcloud", description=__doc__)
-    parser.add_argument("--state", type=Path, default=TREE / ".cloud")
-    commands = parser.add_subparsers(required=True)
-    for function in (up, down):
-        command = commands.add_parser(function.__name__)
-        command.set_defaults(command=function)
-        command.add_argument("--driver", default=DRIVER)
+    parser.add_argument(
+        "--state",
+        type=Path,
+        default=TREE / ".cloud",
+        help="the folder of the cloud's files, by default %(default)s",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for function in (demo, up, down, status):
+        command = commands.add_parser(function.__name__, help=function.__doc__)
+        command.set_defaults(function=function)
+        if function in (demo, up):
+            _add_settings(command)
     return parser.parse_args()
+
+
+def _add_settings(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--driver",
+        default=DRIVER,
+        help="nova.conf's compute_driver; libvirt.LibvirtDriver is stock Nova's "
+        "(default: %(default)s)",
+    )
+    command.add_argument(
+        "--host",
+        choices=("simulated", "real"),
+        help="default: real if this machine has SEV",
+    )
+    command.add_argument(
+        "--slots", type=int, metavar="N", help="SEV slots of a simulated host"
+    )
+    command.add_argument(
+        "--no-sev", action="store_true", help="a simulated host with SEV switched off"
+    )
 
 
 if __name__ == "__main__":

@@ -18,8 +18,9 @@ runs in a fork for each command, with the arguments a person would type.
 import os
 import shlex
 import signal
+import sys
 import tempfile
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple, NoReturn
 
 import openstackclient.shell
 
@@ -40,8 +41,6 @@ class CommandFailed(Exception):
         super().__init__(
             f"`{command}` ended with exit status {outcome.status} and said: {said}"
         )
-        self.command = command
-        self.outcome = outcome
 
 
 class Client:
@@ -50,27 +49,6 @@ class Client:
     def __init__(self, environment: dict[str, str]) -> None:
         self.environment = environment
 
-    def run(self, command: str) -> Outcome:
-        """Run the command line and return what came of it."""
-        words = shlex.split(command)
-        if words[0] != "openstack":
-            raise ValueError(f"not a command of the openstack client: {command}")
-        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-            pid = os.fork()
-            if pid == 0:
-                self._become_client(words[1:], out.fileno(), err.fileno())
-            try:
-                _, status = os.waitpid(pid, 0)
-            except BaseException:
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-                raise
-            out.seek(0)
-            err.seek(0)
-            return Outcome(
-                os.waitstatus_to_exitcode(status), out.read().decode(), err.read().decode()
-            )
-
     def __call__(self, command: str) -> str:
         """Run the command line; its output, or an error if it failed."""
         outcome = self.run(command)
@@ -78,7 +56,21 @@ class Client:
             raise CommandFailed(command, outcome)
         return outcome.output
 
-    def _become_client(self, arguments: list[str], out: int, err: int) -> None:
+    def run(self, command: str) -> Outcome:
+        """Run the command line and return what came of it."""
+        program, *arguments = shlex.split(command)
+        if program != "openstack":
+            raise ValueError(f"not a command of the openstack client: {command}")
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            pid = os.fork()
+            if pid == 0:
+                self._become_client(arguments, out.fileno(), err.fileno())
+            status = _wait(pid)
+            return Outcome(status, _all_of(out), _all_of(err))
+
+    def _become_client(self, arguments: list[str], out: int, err: int) -> NoReturn:
         status = 1
         try:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -87,15 +79,25 @@ class Client:
             os.dup2(err, 2)
             for name in [name for name in os.environ if name.startswith("OS_")]:
                 del os.environ[name]
-            os.environ.update(self.environment, COLUMNS="100")
+            os.environ.update(self.environment)
             status = openstackclient.shell.main(arguments)
-            sys_flush()
+            sys.stdout.flush()
+            sys.stderr.flush()
         finally:
             os._exit(status)
 
 
-def sys_flush() -> None:
-    import sys
+def _wait(pid: int) -> int:
+    """The exit status; when we are interrupted, the command ends too."""
+    try:
+        _, status = os.waitpid(pid, 0)
+    except BaseException:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
+    return os.waitstatus_to_exitcode(status)
 
-    sys.stdout.flush()
-    sys.stderr.flush()
+
+def _all_of(file: BinaryIO) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")

@@ -21,6 +21,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 
+from devcloud import credentials
 from devcloud.endpoints import Ports
 from devcloud.hosts import Host, compute_hosts
 from devcloud.launch import Launch, missing_programs
@@ -90,6 +91,16 @@ class Cloud:
     @property
     def ports(self) -> Ports:
         return Ports.read(self.layout.ports)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that its openrc sets."""
+        return credentials.environment(self.settings, self.layout, self.ports)
+
+    @property
+    def shell_environment(self) -> dict[str, str]:
+        """The environment of a shell that has sourced the openrc."""
+        return {**os.environ, **self.environment}
 
     def start(
         self,

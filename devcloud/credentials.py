@@ -15,6 +15,7 @@ import json
 
 from devcloud.config import common
 from devcloud.endpoints import Ports
+from devcloud.hosts import compute_hosts
 from devcloud.layout import Layout
 from devcloud.settings import CloudSettings
 
@@ -24,7 +25,8 @@ PLACEMENT_API = "1.39"
 
 
 def environment(settings: CloudSettings, layout: Layout, ports: Ports) -> dict[str, str]:
-    """The variables that the openstack client reads."""
+    """The variables that the openstack client and virsh read."""
+    host, *_ = compute_hosts(settings, layout)
     return {
         "OS_AUTH_URL": ports.url("keystone"),
         "OS_USERNAME": "admin",
@@ -39,6 +41,7 @@ def environment(settings: CloudSettings, layout: Layout, ports: Ports) -> dict[s
         "OS_PLACEMENT_API_VERSION": PLACEMENT_API,
         # Whatever clouds the user knows besides, this shell is for this one.
         "OS_CLIENT_CONFIG_FILE": str(layout.clouds_yaml),
+        "LIBVIRT_DEFAULT_URI": host.uri,
     }
 
 

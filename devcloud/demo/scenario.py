@@ -1,0 +1,176 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""The demo's steps: what an operator and a user do, and what comes of it."""
+
+import re
+
+from lxml import etree
+
+from devcloud.cloud import Cloud
+from devcloud.demo.domain import DomainFacts, excerpt, text_of
+from devcloud.demo.stage import Stage
+from devcloud.demo.tables import fields, rows
+
+TRAIT = "HW_CPU_X86_AMD_SEV"
+RESOURCE = "MEM_ENCRYPTION_CONTEXT"
+#: No debugging, no key sharing, no sending to another machine, SEV only.
+POLICY = 0x33
+INSTANCE = "OS-EXT-SRV-ATTR:instance_name"
+
+
+class Scenario:
+    """One run of the steps, in the order in which they are told."""
+
+    def __init__(self, cloud: Cloud, stage: Stage) -> None:
+        self.cloud = cloud
+        self.stage = stage
+        self.simulated = cloud.settings.host == "simulated"
+        (self.host,) = cloud.hosts
+        self.slots = 0
+        self.provider = ""
+
+    def play(self) -> None:
+        step = self.stage.step
+        with step("The host as the driver sees it"):
+            self.see_the_host()
+        with step("The host as Placement was told of it"):
+            self.see_placement()
+        with step("The operator: a flavor that asks for encryption, a UEFI image"):
+            self.make_flavor("m1.sev")
+            self.ask_for_encryption("m1.sev")
+            self.make_image("uefi", "--property hw_firmware_type=uefi")
+        with step("The user: an encrypted guest"):
+            instance = self.boot("encrypted", "m1.sev", "uefi")
+        with step("The guest as libvirt runs it"):
+            self.see_it_encrypted(instance)
+        with step("Placement: one slot is used"):
+            self.see_usage(1)
+        with step("The user deletes the guest: its slot is free again"):
+            self.stage.openstack("server delete --wait encrypted")
+            self.see_usage(0)
+        with step("An ordinary flavor and image on the same host"):
+            self.make_flavor("m1.ordinary")
+            self.make_image("bios")
+            instance = self.boot("ordinary", "m1.ordinary", "bios")
+        with step("The ordinary guest has none of this"):
+            self.see_it_plain(instance)
+            self.see_usage(0)
+
+    def see_the_host(self) -> None:
+        check = self.stage.check
+        xml = self.stage.shell("virsh domcapabilities", quiet=True)
+        sev = etree.fromstring(xml).find("features/sev")
+        check("libvirt knows what SEV is", sev is not None)
+        self.stage.say(text_of(sev))
+        check("libvirt finds it on this host", sev.get("supported"), "yes")
+        self.slots = int(sev.findtext("maxGuests"))
+        if self.simulated:
+            slots = self.host.settings.sev_slots
+            check(f"it counts the simulator's {slots} slots", self.slots, slots)
+        said = self._driver_said()
+        self.stage.say("\n".join(said))
+        first = re.search(r"is supported: (\d+) slots? \((.*)\)", "\n".join(said))
+        check("the driver finds SEV supported", first is not None)
+        assert first
+        source = first[2]
+        check(f"with {self.slots} slots, from {source}", int(first[1]), self.slots)
+
+    def _driver_said(self) -> list[str]:
+        """What nova-compute logged of SEV, without time and process."""
+        log = self.cloud.layout.log("nova")
+        lines = self.stage.shell(f"grep 'INFO sev_driver.*] AMD SEV' {log}", quiet=True)
+        return [line.partition("] ")[2] for line in lines.splitlines()]
+
+    def see_placement(self) -> None:
+        openstack, check = self.stage.openstack, self.stage.check
+        name = f"{self.host.settings.name}_amd_sev"
+        listed = rows(openstack("resource provider list -c uuid -c name"))
+        uuids = [row["uuid"] for row in listed if row["name"] == name]
+        check(f"the host has a child provider {name}", len(uuids), 1)
+        (self.provider,) = uuids
+        traits = rows(openstack(f"resource provider trait list {self.provider}"))
+        check(f"it has the trait {TRAIT}", TRAIT in [row["name"] for row in traits])
+        (inventory,) = rows(
+            openstack(
+                f"resource provider inventory list {self.provider} "
+                "-c resource_class -c total -c reserved -c used"
+            )
+        )
+        expected = {
+            "resource_class": RESOURCE,
+            "total": str(self.slots),
+            "reserved": "0",
+            "used": "0",
+        }
+        check(f"{RESOURCE}: total {self.slots}, used 0", inventory, expected)
+
+    def make_flavor(self, name: str) -> None:
+        self.stage.openstack(
+            f"flavor create {name} --vcpus 1 --ram 256 --disk 1 -c name -c ram"
+        )
+
+    def ask_for_encryption(self, flavor: str) -> None:
+        wanted = "hw:mem_encryption"
+        self.stage.openstack(f"flavor set {flavor} --property {wanted}=true")
+        shown = fields(self.stage.openstack(f"flavor show {flavor} -c properties"))
+        asked = f"{wanted}='true'" in shown["properties"]
+        self.stage.check(f"the flavor {flavor} asks for memory encryption", asked)
+
+    def make_image(self, name: str, options: str = "") -> None:
+        file = self.cloud.layout.images / f"{name}.qcow2"
+        # Empty: the firmware runs, which is all that an ACTIVE guest needs.
+        self.stage.shell(f"qemu-img create -q -f qcow2 '{file}' 16M")
+        words = f"image create {name} --disk-format qcow2 {options} --file '{file}'"
+        shown = self.stage.openstack(" ".join(words.split()) + " -c name -c status")
+        self.stage.check("the image is active", fields(shown)["status"], "active")
+
+    def boot(self, name: str, flavor: str, image: str) -> str:
+        """Boot a guest; what libvirt calls it."""
+        shown = fields(
+            self.stage.openstack(
+                f"server create {name} --flavor {flavor} --image {image} --nic none "
+                f"--wait -c name -c status -c {INSTANCE}"
+            )
+        )
+        self.stage.check(f"{name} is ACTIVE", shown["status"], "ACTIVE")
+        return shown[INSTANCE]
+
+    def see_it_encrypted(self, instance: str) -> None:
+        facts, check = self._domain(instance), self.stage.check
+        check("launchSecurity is there, of type sev", facts.launch_security, "sev")
+        check("policy 0x33: no debugging, no key sharing", facts.policy, POLICY)
+        check("the machine is q35, which nobody had to name", "q35" in facts.machine)
+        check("the firmware is OVMF", "OVMF" in (facts.loader or ""))
+        check("the guest's memory is locked", facts.locked)
+        devices = ", ".join(facts.virtio)
+        on = bool(facts.virtio) and all(facts.virtio.values())
+        check(f"iommu is on for each virtio device: {devices}", on)
+
+    def see_it_plain(self, instance: str) -> None:
+        facts, check = self._domain(instance), self.stage.check
+        check("no launchSecurity", facts.launch_security, None)
+        check("memory not locked", facts.locked, False)
+        check("no iommu on its virtio devices", any(facts.virtio.values()), False)
+        check(f"machine {facts.machine}, its usual one", "q35" in facts.machine, False)
+
+    def _domain(self, instance: str) -> DomainFacts:
+        xml = self.stage.shell(f"virsh dumpxml {instance}", quiet=True)
+        self.stage.say(excerpt(xml))
+        return DomainFacts.of(xml)
+
+    def see_usage(self, slots: int) -> None:
+        shown = self.stage.openstack(f"resource provider usage show {self.provider}")
+        usage = {row["resource_class"]: int(row["usage"]) for row in rows(shown)}
+        self.stage.check(f"{RESOURCE}: {slots} used", usage, {RESOURCE: slots})
+        if self.simulated:
+            held = self.host.slots_in_use()["sev"]
+            self.stage.check(f"the simulator counts {held} too", held, slots)
