@@ -31,6 +31,7 @@ def write(settings: CloudSettings, layout: Layout, ports: Ports) -> None:
             # Every client command logs in anew: a real hash would take a
             # third of a second each time.
             "identity": {"password_hash_rounds": 4},
-            "cache": {"enabled": False},
+            # In the process's own memory, which is enough for one process.
+            "cache": {"enabled": True, "backend": "dogpile.cache.memory"},
         },
     )
