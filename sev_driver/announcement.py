@@ -28,7 +28,8 @@ def lines(
     """
     for capability in host.values():
         unknown = capability.support is Support.UNKNOWN
-        yield (logging.ERROR if unknown else logging.INFO), str(capability)
+        remedy = f"; {capability.remedy}" if capability.remedy else ""
+        yield (logging.ERROR if unknown else logging.INFO), f"{capability}{remedy}."
         if capability.supported:
             yield from _slots(capability, cap)
             yield from _memory(inventory.count(capability, cap), ram)

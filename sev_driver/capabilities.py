@@ -113,13 +113,15 @@ class HostFacts:
 class ModelCapability:
     """What is concluded for one model, and from what.
 
-    ``reason`` tells why support is not YES; ``slots`` is the number of guests
-    that can run at once, None where nothing tells; ``slots_source`` names it.
+    ``reason`` tells why support is not YES and ``remedy`` what to do about it;
+    ``slots`` is the number of guests that can run at once, None where nothing
+    tells; ``slots_source`` names it.
     """
 
     model: MemoryEncryptionModel
     support: Support
     reason: str = ""
+    remedy: str = ""
     slots: int | None = None
     slots_source: str = ""
 
@@ -144,44 +146,33 @@ def conclude(facts: HostFacts) -> HostCapabilities:
 
 
 def _conclude_sev(facts: HostFacts) -> ModelCapability:
-    def verdict(support: Support, reason: str) -> ModelCapability:
-        return ModelCapability(MemoryEncryptionModel.AMD_SEV, support, reason)
+    def verdict(support: Support, reason: str, remedy: str) -> ModelCapability:
+        return ModelCapability(MemoryEncryptionModel.AMD_SEV, support, reason, remedy)
 
     if facts.virt_type not in _VIRT_TYPES:
-        return verdict(
-            Support.NO,
-            f"[libvirt] virt_type is {facts.virt_type}; SEV needs kvm or qemu.",
-        )
+        reason = f"[libvirt] virt_type is {facts.virt_type}"
+        return verdict(Support.NO, reason, "set it to kvm or qemu")
     if facts.arch != "x86_64":
-        return verdict(Support.NO, f"the processor is {facts.arch}, not x86_64.")
+        reason = f"the processor is {facts.arch}"
+        return verdict(Support.NO, reason, "SEV needs an AMD EPYC")
     parameter = facts.sev_parameter
     if parameter.error is not None:
-        return verdict(
-            Support.UNKNOWN, f"{parameter.path} cannot be read: {parameter.error}."
-        )
+        reason = f"{parameter.path} cannot be read ({parameter.error})"
+        return verdict(Support.UNKNOWN, reason, "let nova-compute read it")
     if parameter.text is None:
-        return verdict(
-            Support.NO,
-            f"{parameter.path} does not exist; load kvm_amd on a processor with "
-            f"SEV and a kernel of 4.16 or later.",
-        )
+        reason = f"{parameter.path} does not exist"
+        return verdict(Support.NO, reason, "load kvm_amd, of a kernel of 4.16 or later")
     if not parameter.enabled:
-        return verdict(
-            Support.NO,
-            f"{parameter.path} is {parameter.text.strip()[:40]}; enable SEV in the "
-            f"firmware set-up and load kvm_amd with sev=1.",
-        )
+        reason = f"{parameter.path} is {parameter.text.strip()[:40] or 'empty'}"
+        remedy = "enable SEV in the firmware set-up and load kvm_amd with sev=1"
+        return verdict(Support.NO, reason, remedy)
     if facts.domain is None:
-        return verdict(
-            Support.UNKNOWN,
-            f"libvirt's domain capabilities cannot be read: {facts.domain_error}.",
-        )
+        reason = f"libvirt's domain capabilities cannot be read: {facts.domain_error}"
+        return verdict(Support.UNKNOWN, reason, "see libvirtd's log")
     if not facts.domain.sev:
-        return verdict(
-            Support.NO,
-            "libvirt's domain capabilities say sev supported='no' though the kernel "
-            "has SEV on; see that QEMU can open /dev/sev, then restart libvirtd.",
-        )
+        reason = "libvirt reports sev supported='no' though the kernel has it on"
+        remedy = "see that QEMU can open /dev/sev, then restart libvirtd"
+        return verdict(Support.NO, reason, remedy)
     return _count_sev(facts.domain.max_guests)
 
 
@@ -194,12 +185,9 @@ def _count_sev(max_guests: int | None) -> ModelCapability:
     if max_guests <= 0:
         # libvirt subtracts the bounds of CPUID 0x8000001F; a firmware set-up
         # that gives every ASID to SEV-ES leaves none, or wraps below zero.
-        return ModelCapability(
-            model,
-            Support.NO,
-            f"libvirt counts no slot for it (maxGuests={max_guests}); lower the "
-            f"number of SEV-ES ASIDs in the firmware set-up.",
-        )
+        reason = f"libvirt counts no slot for it (maxGuests={max_guests})"
+        remedy = "lower the number of SEV-ES ASIDs in the firmware set-up"
+        return ModelCapability(model, Support.NO, reason, remedy)
     return ModelCapability(
         model,
         Support.YES,

@@ -102,9 +102,8 @@ def check(request: GuestRequest, host: HostCapabilities) -> tuple[Violation, ...
     ]
     capability = host.get(request.model)
     if capability is not None and not capability.supported:
-        remedy = "mend that, or start the guest on another host"
-        so = str(capability).rstrip(".")
-        found.append(violation(request, Fault.HOST, so, remedy))
+        remedy = f"{capability.remedy}, or use another host"
+        found.append(violation(request, Fault.HOST, str(capability), remedy))
     return tuple(found)
 
 

@@ -34,23 +34,25 @@ def lines(
 
 def test_a_host_with_sev() -> None:
     texts = [text for level, text in lines() if level == logging.INFO]
-    assert texts[0] == "AMD SEV is supported: 15 slots (libvirt)"
+    assert texts[0] == "AMD SEV is supported: 15 slots (libvirt)."
     assert texts[1] == "AMD SEV: 15 slots offered to Placement (libvirt)"
     assert "reserved_host_memory_mb 480 to 3840" in texts[2]
     assert "/machine.slice to 258304 MiB of 262144" in texts[2]
 
 
 def test_a_host_without_sev_says_so_once() -> None:
-    off = ModelCapability(SEV, Support.NO, "because.")
-    assert lines(off) == [(logging.INFO, "AMD SEV is off on this host: because.")]
+    off = ModelCapability(SEV, Support.NO, "because", "mend it")
+    assert lines(off) == [
+        (logging.INFO, "AMD SEV is off on this host: because; mend it.")
+    ]
 
 
 def test_what_cannot_be_read_is_an_error() -> None:
-    unknown = ModelCapability(SEV, Support.UNKNOWN, "permission denied.")
+    unknown = ModelCapability(SEV, Support.UNKNOWN, "permission denied", "mend it")
     assert lines(unknown) == [
         (
             logging.ERROR,
-            "AMD SEV cannot be determined on this host: permission denied.",
+            "AMD SEV cannot be determined on this host: permission denied; mend it.",
         )
     ]
 

@@ -70,18 +70,18 @@ def test_spellings_of_an_enabled_parameter(text: str) -> None:
         ({"sev_parameter": parameter()}, Support.NO, "does not exist"),
         ({"sev_parameter": parameter("N\n")}, Support.NO, "sev is N"),
         ({"sev_parameter": parameter("0")}, Support.NO, "sev is 0"),
-        ({"sev_parameter": parameter("")}, Support.NO, "sev=1"),
+        ({"sev_parameter": parameter("")}, Support.NO, "sev is empty"),
         (
             {"sev_parameter": parameter(error="Permission denied")},
             Support.UNKNOWN,
-            "cannot be read: Permission denied",
+            "cannot be read (Permission denied)",
         ),
         (
             {"domain": None, "domain_error": "connection lost"},
             Support.UNKNOWN,
             "connection lost",
         ),
-        ({"domain": DomainCapabilities(sev=False)}, Support.NO, "/dev/sev"),
+        ({"domain": DomainCapabilities(sev=False)}, Support.NO, "supported='no'"),
         (
             {"domain": DomainCapabilities(sev=True, max_guests=0)},
             Support.NO,
@@ -101,6 +101,7 @@ def test_a_host_without_sev_says_why(
     assert capability.support is support
     assert not capability.supported
     assert words in str(capability)
+    assert capability.remedy
 
 
 def test_libvirt_older_than_8_tells_no_number() -> None:

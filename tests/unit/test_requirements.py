@@ -28,7 +28,7 @@ GOOD = GuestRequest(
     machine_type=Setting("q35", "hw_machine_type of the image"),
     firmware_type="uefi",
 )
-OFF = ModelCapability(SEV, Support.NO, "/sys/module/kvm_amd/parameters/sev is N.")
+OFF = ModelCapability(SEV, Support.NO, "the parameter sev is N", "load kvm_amd")
 
 
 @pytest.mark.parametrize("machine_type", [None, "q35", "pc-q35-7.2"])
@@ -98,7 +98,10 @@ def test_more_devices_of_the_host() -> None:
 def test_a_host_without_sev_is_the_hosts_fault() -> None:
     (violation,) = check(GOOD, {SEV: OFF})
     assert violation.fault is Fault.HOST
-    assert "sev is N" in str(violation)
+    assert str(violation).endswith(
+        "but AMD SEV is off on this host: the parameter sev is N: "
+        "load kvm_amd, or use another host."
+    )
 
 
 def test_a_model_that_is_not_judged_here_is_left_to_nova() -> None:
