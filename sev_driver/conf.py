@@ -108,7 +108,7 @@ Related options:
     ),
 ]
 
-_GROUPS = {"libvirt": _LIBVIRT_OPTS, "sev": _SEV_OPTS}
+_GROUPS: dict[str, list[cfg.Opt]] = {"libvirt": _LIBVIRT_OPTS, "sev": _SEV_OPTS}
 
 
 def register_opts(conf: cfg.ConfigOpts) -> None:
