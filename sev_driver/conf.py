@@ -16,7 +16,7 @@ from collections.abc import Iterable
 
 from oslo_config import cfg
 
-_LIBVIRT_OPTS = [
+_LIBVIRT_OPTS: list[cfg.Opt] = [
     cfg.IntOpt(
         "num_memory_encrypted_guests",
         min=0,
@@ -49,7 +49,7 @@ Nova itself had this option up to 2026.1 (33.0.0); sev_driver keeps it.
     ),
 ]
 
-_SEV_OPTS = [
+_SEV_OPTS: list[cfg.Opt] = [
     cfg.IntOpt(
         "audit_interval",
         default=600,

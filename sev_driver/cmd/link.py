@@ -97,7 +97,7 @@ def find_places() -> Places:
         raise LinkError(
             f"sev_driver is not installed for {sys.executable}, which has Nova in\n"
             f"{nova}. Install it with that Python:\n"
-            f"    {sys.executable} -m pip install sev_driver"
+            f"    {sys.executable} -m pip install --no-deps sev_driver-*.whl"
         )
     return Places(nova, ours)
 
@@ -178,8 +178,8 @@ def _explain(places: Places, error: Exception) -> str:
         )
     if missing:
         return said + (
-            f"The driver was found, but {missing} is not installed for this Python:\n"
-            f"    {sys.executable} -m pip install sev_driver   # with what it needs"
+            f"The driver was found, but the module {missing}, which it needs, is not\n"
+            f"installed for {sys.executable}. Install what brings it."
         )
     return said + "The driver was found, and fails as it is imported."
 
