@@ -28,4 +28,4 @@ class Distribution(setuptools.Distribution):
         self.packages = [name.replace("/", ".") for name in self.packages or ()]
 
 
-setuptools.setup(setup_requires=["pbr"], pbr=True, distclass=Distribution)
+setuptools.setup(pbr=True, distclass=Distribution)

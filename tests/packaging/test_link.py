@@ -84,7 +84,7 @@ def test_what_the_driver_needs_is_named(apart: Installation) -> None:
         file.unlink()
     checked = apart.link("--check")
     assert checked.returncode == 1
-    assert "lxml is not installed for this Python" in checked.stderr
+    assert "the module lxml, which it needs, is not" in checked.stderr
 
 
 def test_a_link_left_over_is_named(apart: Installation) -> None:
