@@ -207,3 +207,13 @@ def test_a_device_to_attach_is_completed() -> None:
 def test_a_device_that_is_no_xml_is_refused() -> None:
     with pytest.raises(DomainXMLError):
         domain.complete_device("<disk")
+
+
+SCHEMA = pathlib.Path("/usr/share/libvirt/schemas/domain.rng")
+
+
+@pytest.mark.skipif(not SCHEMA.exists(), reason=f"libvirt's {SCHEMA} is not installed")
+@pytest.mark.parametrize("case", CASES)
+def test_libvirts_schema_accepts_the_golden(case: str) -> None:
+    schema = etree.RelaxNG(etree.parse(SCHEMA))
+    schema.assertValid(etree.parse(DATA / f"{case}.out.xml"))
