@@ -24,6 +24,8 @@ from typing import BinaryIO, NamedTuple, NoReturn
 
 import openstackclient.shell
 
+from devcloud import processes
+
 
 class Outcome(NamedTuple):
     """What a command wrote, and its exit status."""
@@ -73,6 +75,7 @@ class Client:
     def _become_client(self, arguments: list[str], out: int, err: int) -> NoReturn:
         status = 1
         try:
+            processes.die_with_parent()
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_DFL)
             os.dup2(out, 1)

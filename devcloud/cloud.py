@@ -73,6 +73,7 @@ class Cloud:
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
+        self._launch: Launch | None = None
 
     @property
     def running(self) -> Running | None:
@@ -118,7 +119,7 @@ class Cloud:
         with self._locked(timeout=0) as lock:
             self.layout.create()
             settings.write(self.layout.settings)
-            launch = Launch(self.layout, held=held, lock=lock)
+            launch = self._launch = Launch(self.layout, held=held, lock=lock)
         owner = ProcessId.of(os.getpid()) if held else None
         try:
             self._await_ready(launch, owner, on_report)
@@ -142,6 +143,9 @@ class Cloud:
                     f"was killed and is still there after {END_TIMEOUT:.0f} s: see "
                     "what the kernel waits for (dmesg), then try again"
                 )
+        if self._launch:
+            self._launch.process.wait()
+            self._launch = None
         with self._locked(timeout=END_TIMEOUT):
             self.layout.retire()
             for host in self.hosts:

@@ -12,6 +12,8 @@
 """openrc and clouds.yaml: what a client needs to reach the cloud."""
 
 import json
+import os
+from pathlib import Path
 
 from devcloud.config import common
 from devcloud.endpoints import Ports
@@ -68,3 +70,10 @@ def write(settings: CloudSettings, layout: Layout, ports: Ports) -> None:
     for path, text in ((layout.openrc, "\n".join(lines)), (layout.clouds_yaml, clouds)):
         path.touch(mode=0o600)
         path.write_text(text + "\n")
+        _give_to_caller(path)
+
+
+def _give_to_caller(path: Path) -> None:
+    """Whoever ran us with sudo is the one to source the file."""
+    if {"SUDO_UID", "SUDO_GID"} <= os.environ.keys():
+        os.chown(path, int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"]))

@@ -126,15 +126,15 @@ class Init:
 
 def _environment(layout: Layout) -> dict[str, str]:
     """What the services see of ours: nothing that could mislead them."""
-    kept = ("HOME", "LANG", "LC_ALL")
-    return {
-        **{name: os.environ[name] for name in kept if name in os.environ},
-        "PATH": os.pathsep.join(
-            (os.path.dirname(sys.executable), "/usr/sbin:/usr/bin:/sbin:/bin")
-        ),
-        "PYTHONPATH": str(TREE),
-        "TMPDIR": str(layout.tmp),
-    }
+    kept = ("HOME", "LANG", "LC_ALL", "PYTHONDONTWRITEBYTECODE")
+    environment = {name: os.environ[name] for name in kept if name in os.environ}
+    programs = os.path.dirname(sys.executable)
+    environment["PATH"] = f"{programs}:/usr/sbin:/usr/bin:/sbin:/bin"
+    environment["PYTHONPATH"] = str(TREE)
+    # A socket's address holds 107 bytes, and privsep makes its sockets there.
+    if len(os.fsencode(layout.tmp)) < 70:
+        environment["TMPDIR"] = str(layout.tmp)
+    return environment
 
 
 def main() -> int:

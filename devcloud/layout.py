@@ -60,10 +60,10 @@ class Layout:
     def create(self) -> None:
         """Empty folders: a cloud starts from nothing."""
         self.retire()
-        folders = (self._etc, self._db, self._lib, self._hosts)
-        for folder in (*folders, self.logs, self.images, self.tmp):
+        private = (self._etc, self._db, self._lib, self._hosts, self.tmp)
+        for folder in (*private, self.logs, self.images):
             shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
+            folder.mkdir(mode=0o700 if folder in private else 0o755)
 
     def retire(self) -> None:
         """Remove what would pretend that the cloud still runs.

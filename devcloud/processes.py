@@ -11,11 +11,15 @@
 #    under the License.
 """Processes by pid and start time, so that a recycled pid is never taken."""
 
+import ctypes
 import dataclasses
 import os
 import select
 import signal
 from pathlib import Path
+
+#: prctl(2)
+PR_SET_PDEATHSIG = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +65,11 @@ def only_child(pid: int) -> int:
     """The pid of a process's one child."""
     (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return int(child)
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when the one that forked it ends."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _start_time(pid: int) -> int:

@@ -11,6 +11,7 @@
 #    under the License.
 """nova.conf: one file for Nova's API, scheduler, conductor and compute."""
 
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -20,6 +21,9 @@ from devcloud.config import common, ini
 from devcloud.endpoints import Ports
 from devcloud.layout import Layout
 from devcloud.settings import CloudSettings
+
+#: Who starts a privileged helper: Nova itself, os-brick, and os-vif.
+PRIVSEP = ("nova_sys_admin", "privsep_osbrick", "vif_plug_ovs_privileged")
 
 
 def write(settings: CloudSettings, layout: Layout, ports: Ports) -> None:
@@ -90,12 +94,12 @@ def _compute(settings: CloudSettings, layout: Layout) -> ini.Sections:
             "cpu_allocation_ratio": 32.0,
             # A guest without an operating system ignores the power button.
             "shutdown_timeout": 1,
-            # Its consoles are not for sale either: no port is opened.
         },
         "libvirt": {"virt_type": "kvm", "wait_soft_reboot_seconds": 2},
+        # No graphical consoles: they would need ports that clouds can share.
         "vnc": {"enabled": False},
         "spice": {"enabled": False},
-        **{name: _privsep(layout) for name in ("nova_sys_admin", "vif_plug_ovs_privileged", "privsep_osbrick")},
+        **dict.fromkeys(PRIVSEP, _privsep(layout)),
     }
 
 
@@ -103,4 +107,6 @@ def _privsep(layout: Layout) -> dict[str, Any]:
     """Start privileged helpers directly: we are root, and sudo may be absent."""
     helper = Path(sys.executable).with_name("privsep-helper")
     conf = layout.etc("nova") / "nova.conf"
-    return {"helper_command": f"{helper} --config-file {conf}"}
+    return {
+        "helper_command": shlex.join([str(helper), "--config-file", str(conf)])
+    }

@@ -15,7 +15,7 @@ It encrypts nothing. What is real: libvirtd, QEMU (under software emulation), th
 firmware and the guest. What is stood in for: CPUID leaf 0x8000001F, /dev/kvm,
 /dev/sev, the kvm_amd parameters, and the few QMP commands that only a SEV host can
 answer. It refuses what hardware refuses: a guest too many, migration, memory
-snapshots, a wrong C-bit, pflash with SNP, SEV without KVM.
+snapshots, a wrong C-bit, pflash with SNP, SEV without KVM or locked memory.
 
 How it hangs together::
 
@@ -24,10 +24,11 @@ How it hangs together::
     private_libvirt, layout, libvirt_conf, mounts
                a libvirtd with folders of its own, in namespaces of its own
     cpuid_shim.c
-               preloaded into libvirtd, which counts the slots by CPUID itself
+               preloaded into libvirtd, which asks CPUID itself for the slots
     qemu-system-x86_64, sevsim/
                stands before QEMU in libvirtd's PATH; starts the real one
 
-Not stood in for: the launch measurement (it is all zeros), the locked memory that
-SEV needs, the misc cgroup, and the processor's own CPUID outside libvirtd.
+Not stood in for: the launch measurement (it is all zeros), the misc cgroup, and the
+processor's own CPUID outside libvirtd. SEV's failures in the guest (a device
+without iommu, firmware that knows nothing of SEV) do not happen either.
 """

@@ -18,6 +18,7 @@
 #define _GNU_SOURCE
 #include <cpuid.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -56,10 +57,28 @@ void virHostCPUX86GetCPUID(uint32_t leaf, uint32_t subleaf,
     if (edx) *edx = d;
 }
 
+/* Let the QEMU wrapper, which will have this process id, know its limit. */
+static int note_memlock(pid_t pid, rlim64_t limit)
+{
+    const char *folder = getenv("SEVSIM_MONITORS");
+    char path[256];
+    FILE *note;
+
+    if (!folder)
+        return -1;
+    snprintf(path, sizeof(path), "%s/memlock-%d", folder, (int)pid);
+    note = fopen(path, "we");
+    if (!note)
+        return -1;
+    fprintf(note, "%llu\n", (unsigned long long)limit);
+    return fclose(note);
+}
+
 /*
  * For a guest with <locked/> libvirt raises RLIMIT_MEMLOCK. A root without
  * CAP_SYS_RESOURCE (in a container, in CI) may not, and the start would fail,
- * though nothing needs the locked memory here: the guest is not encrypted.
+ * though no memory is locked here: the guest is not encrypted. So it is noted
+ * that libvirt wanted it, as a guest without it would fail on hardware.
  */
 int prlimit64(pid_t pid, enum __rlimit_resource resource,
               const struct rlimit64 *new_limit, struct rlimit64 *old_limit)
@@ -67,6 +86,6 @@ int prlimit64(pid_t pid, enum __rlimit_resource resource,
     long result = syscall(SYS_prlimit64, pid, resource, new_limit, old_limit);
 
     if (result < 0 && new_limit && resource == RLIMIT_MEMLOCK)
-        return 0;
+        return note_memlock(pid, new_limit->rlim_cur);
     return (int)result;
 }

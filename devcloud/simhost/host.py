@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import shutil
 import stat
 import subprocess
@@ -31,6 +32,7 @@ _WRAPPER = "qemu-system-x86_64"
 _PARAMETER = Path("/sys/module/kvm_amd/parameters/sev")
 _DEVICE = Path("/dev/sev")
 _MISC_CGROUP = Path("/sys/fs/cgroup/misc.current")
+_UNIT_MEMLOCK = 64 << 20  # LimitMEMLOCK in libvirtd.service
 _MISC_DEVICES = 10  # major number of the kernel's own /dev/sev
 
 
@@ -55,8 +57,9 @@ class SimulatedHost(PrivateLibvirt):
             "SEVSIM_MAX_ASID": str(settings.max_asid),
             "SEVSIM_CBITPOS": str(settings.cbitpos),
             "SEVSIM_REDUCED_PHYS_BITS": str(settings.reduced_phys_bits),
+            "SEVSIM_MONITORS": MONITORS,
         }
-        return command, environment
+        return _limit_locked_memory() + command, environment
 
     def slots_in_use(self) -> dict[str, int]:
         """ASIDs that live QEMUs hold now, by pool: sev, sev_es_snp."""
@@ -65,6 +68,7 @@ class SimulatedHost(PrivateLibvirt):
     def _make_files(self) -> None:
         super()._make_files()
         _compile(_HERE / "cpuid_shim.c", self.layout.outside(SHIM))
+        self.layout.outside(MONITORS).mkdir(mode=0o700)
         shutil.copy(_HERE / _WRAPPER, self.layout.bin)
         shutil.copytree(
             _HERE / "sevsim",
@@ -129,6 +133,16 @@ def _opens(device: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def _limit_locked_memory() -> list[str]:
+    """What libvirtd's service unit sets: guests have it unless libvirt raises it.
+
+    Where a shell's limit is none, guests that forget <locked/> would seem to work.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    limit = _UNIT_MEMLOCK if hard < 0 else min(hard, _UNIT_MEMLOCK)
+    return ["prlimit", f"--memlock={limit}"]
 
 
 def _compile(source: Path, library: Path) -> None:

@@ -119,8 +119,6 @@ class PrivateLibvirt:
         for built_in in LIBVIRT_FOLDERS:
             layout.outside(built_in).mkdir(exist_ok=True)
         _copy_libvirtd(layout.outside(LIBVIRTD))
-        if not layout.uuid.exists():
-            layout.uuid.write_text(f"{uuid.uuid4()}\n")
         layout.hosts.write_text(_hosts(self.settings.name))
         self._write_settings()
 
@@ -129,6 +127,8 @@ class PrivateLibvirt:
         write(layout.settings, self.settings.to_json())
         etc = layout.outside("/etc/libvirt")
         write(etc / "qemu.conf", libvirt_conf.qemu_conf(self.settings))
+        if not layout.uuid.exists():
+            write(layout.uuid, f"{uuid.uuid4()}\n")
         host_uuid = layout.uuid.read_text().strip()
         write(etc / "libvirtd.conf", libvirt_conf.libvirtd_conf(host_uuid))
         # libvirtd would believe it across a restart.

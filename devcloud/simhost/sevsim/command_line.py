@@ -40,6 +40,7 @@ class CommandLine:
         self.kvm = False
         self.pflash = False
         self.paused = "-S" in argv
+        self.memory = 0  # bytes
         # Where libvirt will speak QMP: a path when it asks for capabilities,
         # a listening socket handed over when it starts a guest.
         self.probe_socket: str | None = None
@@ -82,6 +83,7 @@ class CommandLine:
         options: dict[str, Callable[[str], str | None]] = {
             "object": self._object,
             "machine": self._machine,
+            "m": self._memory,
             "accel": self._accel,
             "cpu": self._cpu,
             "overcommit": self._overcommit,
@@ -117,6 +119,13 @@ class CommandLine:
             if key not in _DROPPED_MACHINE_PROPERTIES:
                 kept.append(word)
         return ",".join(kept)
+
+    def _memory(self, value: str) -> str:
+        found = re.match(r"(?:size=)?(\d+)([kmgt]?)", value, re.IGNORECASE)
+        if found:
+            unit = " kmgt".index(found[2].lower() or "m")
+            self.memory = int(found[1]) << 10 * unit
+        return value
 
     def _accel(self, value: str) -> str:
         self.kvm = "kvm" in value  # kvm, kvm:tcg, kvm,dirty-ring-size=…

@@ -13,11 +13,15 @@
 
 from __future__ import annotations
 
+import os
+import resource
+
 from . import slots
 from .command_line import CommandLine
 from .platform import Platform
 
 EBUSY, ENOTTY = 16, 25
+_UNLIMITED = (1 << 64) - 1  # RLIM_INFINITY, as C writes it
 _KVM_FAILED = "-accel kvm: failed to initialize kvm: Operation not permitted"
 
 
@@ -51,12 +55,34 @@ def refusal(platform: Platform, command: CommandLine) -> list[str]:
         return _init_failed(ENOTTY)
     if command.snp and command.pflash:
         return ["pflash with kvm requires KVM readonly memory support"]
+    # The firmware is pinned as well, so the memory alone is too little. SNP pins none.
+    if not command.snp and _lock_limit(platform) <= command.memory:
+        return [
+            f"sev_ram_block_added: failed to register region (0x7f0000000000+"
+            f"{command.memory:#x}) error 'Cannot allocate memory'"
+        ]
     return []
 
 
 def no_slot() -> list[str]:
     """What QEMU prints when every ASID of the pool is taken."""
     return _init_failed(EBUSY)
+
+
+def _lock_limit(platform: Platform) -> float:
+    """The memory that we may lock, in bytes.
+
+    Where libvirt may not raise the limit, cpuid_shim.c notes what it wanted.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    note = os.path.join(platform.monitors, f"memlock-{os.getpid()}")
+    try:
+        with open(note, encoding="ascii") as file:
+            limit = int(file.read())
+        os.unlink(note)
+    except FileNotFoundError:
+        pass
+    return float("inf") if limit in (resource.RLIM_INFINITY, _UNLIMITED) else limit
 
 
 def _init_failed(errno: int) -> list[str]:

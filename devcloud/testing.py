@@ -1,0 +1,121 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""A cloud for tests: ``CloudFixture``, to be used like any other fixture."""
+
+import dataclasses
+import subprocess
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import fixtures
+import openstack
+
+from devcloud.cloud import Cloud
+from devcloud.demo.domain import DomainFacts
+from devcloud.hosts import kind_here
+from devcloud.layout import Layout
+from devcloud.progress import Progress
+from devcloud.settings import CloudSettings
+
+INSTANCE_TIMEOUT = 60
+
+
+class CloudFixture(fixtures.Fixture):  # type: ignore[misc]
+    """A running cloud; it ends with the test, or with the test's process.
+
+    Keyword arguments are settings of its host: ``CloudFixture(state, max_asid=0)``.
+    """
+
+    def __init__(self, state: Path, **host: Any) -> None:
+        super().__init__()
+        self.cloud = Cloud(Layout(state))
+        settings = CloudSettings(host="simulated" if host else kind_here())
+        node = dataclasses.replace(settings.nodes[0], **host)
+        self.settings = dataclasses.replace(settings, nodes=(node,))
+
+    def _setUp(self) -> None:
+        self.addCleanup(self.cloud.stop)
+        self.cloud.start(self.settings, held=True, on_report=Progress().report)
+
+    @cached_property
+    def connection(self) -> openstack.connection.Connection:
+        """openstacksdk, logged in as admin."""
+        config = {"config_files": [str(self.cloud.layout.clouds_yaml)]}
+        region = openstack.config.OpenStackConfig(**config, load_envvars=False)
+        return openstack.connection.Connection(config=region.get_one("devcloud"))
+
+    def make_flavor(self, name: str, **extra_specs: str) -> str:
+        """A flavor's id; write a colon in a key as two underscores."""
+        flavor = self.connection.compute.create_flavor(
+            name=name, ram=256, vcpus=1, disk=1
+        )
+        specs = {key.replace("__", ":"): value for key, value in extra_specs.items()}
+        self.connection.compute.create_flavor_extra_specs(flavor, specs)
+        return str(flavor.id)
+
+    def make_image(self, name: str, **properties: str) -> str:
+        """The id of an empty image: the guest's firmware runs, and that is all."""
+        file = self.cloud.layout.images / f"{name}.qcow2"
+        subprocess.run(["qemu-img", "create", "-qf", "qcow2", file, "16M"], check=True)
+        image = self.connection.image.create_image(
+            name,
+            filename=str(file),
+            disk_format="qcow2",
+            container_format="bare",
+            **properties,
+        )
+        return str(image.id)
+
+    def boot(self, name: str, flavor: str, image: str) -> Any:
+        """A server that is built: ACTIVE or ERROR, with its fault."""
+        compute = self.connection.compute
+        server = compute.create_server(
+            name=name, flavor_id=flavor, image_id=image, networks="none"
+        )
+        for _ in openstack.utils.iterate_timeout(
+            INSTANCE_TIMEOUT, f"{name} was not built", wait=0.3
+        ):
+            server = compute.get_server(server)
+            if server.status in ("ACTIVE", "ERROR"):
+                return server
+
+    def delete(self, server: Any) -> None:
+        compute = self.connection.compute
+        compute.delete_server(server)
+        compute.wait_for_delete(server, interval=0.3, wait=INSTANCE_TIMEOUT)
+
+    def domain(self, server: Any) -> DomainFacts:
+        """What libvirt runs for the server."""
+        return DomainFacts.of(self.virsh("dumpxml", server.instance_name))
+
+    def virsh(self, *arguments: str) -> str:
+        return subprocess.run(
+            ["virsh", *arguments],
+            env=self.cloud.shell_environment,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+
+    def usage(self) -> dict[str, int]:
+        """Slots allocated in Placement, by the name of their provider."""
+        usages = {}
+        for provider in self.connection.placement.resource_providers():
+            url = f"/resource_providers/{provider.id}/usages"
+            used = self.connection.placement.get(url).json()["usages"]
+            if "MEM_ENCRYPTION_CONTEXT" in used:
+                usages[provider.name] = used["MEM_ENCRYPTION_CONTEXT"]
+        return usages
+
+    def log(self, name: str = "nova") -> str:
+        return self.cloud.layout.log(name).read_text()

@@ -1,0 +1,62 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""Tests in real clouds: real Nova, libvirt and QEMU on a simulated SEV host."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from devcloud.testing import CloudFixture
+
+HERE = Path(__file__).parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "e2e: needs root, and starts whole clouds")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker("e2e")
+            if os.geteuid() != 0:
+                reason = "a cloud needs root, for namespaces and mounts of its own"
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudFixture]:
+    """One cloud for all tests that do not mind who else is in it."""
+    with CloudFixture(tmp_path_factory.mktemp("cloud")) as fixture:
+        yield fixture
+
+
+@pytest.fixture(scope="session")
+def encrypted_flavor(cloud: CloudFixture) -> str:
+    return cloud.make_flavor("encrypted", hw__mem_encryption="true")
+
+
+@pytest.fixture(scope="session")
+def plain_flavor(cloud: CloudFixture) -> str:
+    return cloud.make_flavor("plain")
+
+
+@pytest.fixture(scope="session")
+def uefi_image(cloud: CloudFixture) -> str:
+    return cloud.make_image("uefi", hw_firmware_type="uefi")
+
+
+@pytest.fixture(scope="session")
+def bios_image(cloud: CloudFixture) -> str:
+    return cloud.make_image("bios")

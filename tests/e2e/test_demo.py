@@ -1,0 +1,131 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""What ``make demo`` and its siblings do to the machine, however they end."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from devcloud.layout import TREE
+from devcloud.testing import CloudFixture
+
+DEVCLOUD = [sys.executable, "-m", "devcloud", "--state"]
+#: The demo is well under way: the cloud is up, and a guest is being built.
+IN_THE_MIDDLE = "$ openstack server create"
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "state"
+    devcloud(tmp_path / "state", "down")
+
+
+def devcloud(state: Path, command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*DEVCLOUD, state, command], cwd=TREE, capture_output=True, text=True
+    )
+
+
+def start_demo(state: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*DEVCLOUD, state, "demo"],
+        cwd=TREE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # A process group of its own, as a shell gives each of its jobs.
+        process_group=0,
+    )
+
+
+def read_until(demo: subprocess.Popen[str], text: str) -> None:
+    assert demo.stdout
+    said = []
+    for line in demo.stdout:
+        said.append(line)
+        if text in line:
+            return
+    pytest.fail(f"the demo ended before it said {text!r}:\n{''.join(said)}")
+
+
+def traces(state: Path) -> list[str]:
+    """Whatever on this machine still belongs to the cloud."""
+    name = os.fsencode(state)
+    found = [line for line in _lines("/proc/mounts") if name in line]
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            found += [line for line in _lines(process / "cmdline") if name in line]
+            found += [line for line in _lines(process / "mounts") if name in line]
+    return [trace.decode(errors="replace") for trace in found]
+
+
+def _lines(path: str | Path) -> list[bytes]:
+    try:
+        return Path(path).read_bytes().splitlines()
+    except OSError:
+        return []
+
+
+# The shared cloud runs meanwhile: two clouds on one machine do not meet.
+def test_demo_shows_it_all_and_leaves_nothing(cloud: CloudFixture, state: Path) -> None:
+    before = cloud.cloud.running
+
+    result = devcloud(state, "demo")
+
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "NOTHING IS ENCRYPTED" in result.stdout
+    assert traces(state) == []
+    assert cloud.cloud.running == before
+    assert cloud.connection.compute.get("/os-hypervisors").ok
+
+
+def test_ctrl_c_leaves_nothing(state: Path) -> None:
+    demo = start_demo(state)
+    read_until(demo, IN_THE_MIDDLE)
+
+    os.killpg(demo.pid, signal.SIGINT)
+
+    assert demo.wait(30) == 130
+    assert traces(state) == []
+
+
+def test_kill_9_leaves_nothing_after_cloud_down(state: Path) -> None:
+    demo = start_demo(state)
+    read_until(demo, IN_THE_MIDDLE)
+
+    demo.kill()
+    demo.wait()
+    down = devcloud(state, "down")
+
+    assert down.returncode == 0, down.stderr
+    assert traces(state) == []
+
+
+def test_up_status_down_can_each_be_said_twice(state: Path) -> None:
+    assert devcloud(state, "down").returncode == 0
+    assert "No cloud is running" in devcloud(state, "status").stdout
+    first, second = devcloud(state, "up"), devcloud(state, "up")
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr
+    assert "is running since" in second.stdout
+    told = devcloud(state, "status").stdout
+    assert "slots in use: 0 sev" in told
+    assert str(state / "logs") in told
+    assert (state / "openrc").exists()
+
+    assert "stopped" in devcloud(state, "down").stdout
+    assert "No cloud is running" in devcloud(state, "down").stdout
+    assert traces(state) == []

@@ -1,0 +1,52 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""A host on which nothing can be encrypted: it says so, and is a host still."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from devcloud.testing import CloudFixture
+
+HOSTS = {
+    "no slots": {"max_asid": 0},
+    "SEV switched off": {"sev": False},
+}
+
+
+@pytest.fixture(scope="module", params=HOSTS.values(), ids=HOSTS.keys())
+def host_without_sev(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[CloudFixture]:
+    settings: dict[str, Any] = request.param
+    with CloudFixture(tmp_path_factory.mktemp("no-sev"), **settings) as fixture:
+        yield fixture
+
+
+def test_plain_guests_boot_and_encrypted_ones_do_not(
+    host_without_sev: CloudFixture,
+) -> None:
+    cloud = host_without_sev
+    plain = cloud.boot("plain", cloud.make_flavor("plain"), cloud.make_image("bios"))
+    encrypted = cloud.boot(
+        "encrypted",
+        cloud.make_flavor("encrypted", hw__mem_encryption="true"),
+        cloud.make_image("uefi", hw_firmware_type="uefi"),
+    )
+
+    assert plain.status == "ACTIVE", plain.fault
+    assert cloud.domain(plain).launch_security is None
+    assert encrypted.status == "ERROR"
+    assert "No valid host was found" in encrypted.fault["message"]
+    assert "AMD SEV is off on this host: " in cloud.log()
+    assert cloud.usage() == {}

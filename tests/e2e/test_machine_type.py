@@ -1,0 +1,40 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""SEV wants q35; what happens to who names it, another one, or none."""
+
+import openstack
+import pytest
+
+from devcloud.testing import CloudFixture
+
+
+def test_without_any_it_is_q35(
+    cloud: CloudFixture, encrypted_flavor: str, uefi_image: str
+) -> None:
+    # Neither the image nor nova.conf names a machine type here.
+    server = cloud.boot("unnamed", encrypted_flavor, uefi_image)
+
+    assert server.status == "ACTIVE", server.fault
+    assert "q35" in cloud.domain(server).machine
+    cloud.delete(server)
+
+
+def test_another_one_is_refused_in_words(
+    cloud: CloudFixture, encrypted_flavor: str
+) -> None:
+    image = cloud.make_image("pc", hw_firmware_type="uefi", hw_machine_type="pc")
+
+    with pytest.raises(openstack.exceptions.BadRequestException) as refusal:
+        cloud.boot("on-pc", encrypted_flavor, image)
+
+    assert "machine type" in str(refusal.value)
+    assert "pc" in str(refusal.value)
