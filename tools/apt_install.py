@@ -33,7 +33,8 @@ MARK = "# Put here by sev_driver's tools/apt_install.py while apt runs."
 LOCK = Path("/run/lock/sev_driver-apt.lock")
 APT = ("apt-get", "-o", "DPkg::Lock::Timeout=300", "-y")
 # "Get:7 http://deb.debian.org/debian trixie/main amd64 gcc amd64 4:14.2.0-1"
-NAMES = r"(?:Get:\d+ \S+ \S+ \S+|Setting up) ([A-Za-z]\S*)"
+FETCHED = r"Get:\d+ \S+ \S+ \S+ ([A-Za-z][^\s:]*)"
+SET_UP = r"Setting up ([^\s:]+)"
 
 
 @contextlib.contextmanager
@@ -76,7 +77,7 @@ def missing(packages: Sequence[str]) -> list[str]:
 
 
 def install(packages: Sequence[str], log: Path) -> None:
-    """Install packages; fetch the lists first only when apt needs them."""
+    """Fetch and install packages; fetch the lists only when apt needs them."""
     env = dict(
         os.environ,
         DEBIAN_FRONTEND="noninteractive",
@@ -84,19 +85,28 @@ def install(packages: Sequence[str], log: Path) -> None:
         PATH=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/bin:/bin",
     )
     command = [*APT, "install", "--no-install-recommends", *packages]
-    simulated = subprocess.run(
-        [*command, "--simulate"], capture_output=True, env=env, check=False
-    )
-    if simulated.returncode == 0:
-        try:
-            progress.run(command, log, NAMES, env)
-            return
-        except subprocess.CalledProcessError:
-            progress.say("the package lists may be old: fetching them")
-    else:
+    fetch = [*command, "--download-only"]
+    if not fetched(fetch, log, env):
         progress.say("fetching the package lists")
-    progress.run([*APT, "update"], log, NAMES, env)
-    progress.run(command, log, NAMES, env)
+        progress.run([*APT, "update"], log, FETCHED, env)
+        progress.say("fetching packages")
+        progress.run(fetch, log, FETCHED, env)
+    progress.say("installing packages")
+    progress.run(command, log, SET_UP, env)
+
+
+def fetched(fetch: Sequence[str], log: Path, env: dict[str, str]) -> bool:
+    """Try with the package lists that are there: none, or old ones, may fail."""
+    simulated = subprocess.run([*fetch, "--simulate"], capture_output=True, env=env)
+    if simulated.returncode:
+        return False
+    progress.say("fetching packages")
+    try:
+        progress.run(fetch, log, FETCHED, env)
+    except subprocess.CalledProcessError:
+        progress.say("the package lists are too old")
+        return False
+    return True
 
 
 def main(arguments: Sequence[str]) -> int:
