@@ -116,6 +116,40 @@ def test_a_guests_monitor_is_the_listening_socket_libvirt_hands_over():
     assert CommandLine(["-chardev", agent]).monitor_fd is None
 
 
+@pytest.mark.parametrize(
+    ("value", "mebibytes"),
+    [
+        ("64", 64),
+        ("size=65536k", 64),
+        ("size=2G,slots=4,maxmem=8g", 2048),
+        ("size=4194304k,maxmem=1t", 4096),
+    ],
+)
+def test_the_memory_is_read(value, mebibytes):
+    command = CommandLine(["-m", value])
+    assert command.memory == mebibytes << 20
+    assert command.rewritten == ["-m", value]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "refused"),
+    [(None, True), (1 << 30, True), ((1 << 30) + 4096, False), ((1 << 64) - 1, False)],
+)
+def test_plain_sev_needs_locked_memory(monkeypatch, tmp_path, wanted, refused):
+    monkeypatch.setattr(refusals.resource, "getrlimit", lambda _: (64 << 20, 64 << 20))
+    note = tmp_path / f"memlock-{os.getpid()}"
+    if wanted is not None:
+        note.write_text(f"{wanted}\n")
+    platform = Platform(monitors=str(tmp_path), min_asid=6, sev_es=True, sev_snp=True)
+    argv = ["-m", "1024", "-accel", "kvm", "-object"]
+    lines = refusals.refusal(platform, CommandLine([*argv, PLAIN]))
+    assert [
+        f"({0x7F0000000000:#x}+{1 << 30:#x}) error 'Cannot" in x for x in lines
+    ] == ([True] if refused else [])
+    assert not note.exists()
+    assert refusals.refusal(platform, CommandLine([*argv, SNP_OBJECT])) == []
+
+
 FULL = Platform(sev_es=True, sev_snp=True, min_asid=6)
 NO_ES = Platform(min_asid=1)
 

@@ -119,8 +119,6 @@ def test_set_writes_what_kernel_and_qemu_will_say(tmp_path):
     host = SimulatedHost(HostSettings(min_asid=6, sev_es=True), tmp_path)
     if not host_module.shutil.which("qemu-system-x86_64"):
         pytest.skip("QEMU is not installed")
-    host.layout.state.mkdir(exist_ok=True)
-    host.layout.uuid.write_text("e2d1ad5e-2a17-4b64-a8b2-c6a1d4b9a7a0\n")
     host.layout.capability_cache.mkdir(parents=True)
 
     host.set(sev_es=False, cbitpos=47)

@@ -45,7 +45,12 @@ pytestmark = [  # needs root
 ]
 
 PAUSED = libvirt.VIR_DOMAIN_START_PAUSED
-SEV, SEV_ES = 0x33, 0x37
+SEV, SEV_ES, SNP = 0x33, 0x37, 0x30000
+LIBVIRT_WITH_SNP = 10_005_000
+PFLASH = f"""
+    <loader readonly='yes' type='pflash'>{OVMF}/OVMF_CODE_4M.fd</loader>
+    <nvram template='{OVMF}/OVMF_VARS_4M.fd'/>"""
+ROM = "<loader type='rom'>/usr/share/ovmf/OVMF.fd</loader>"
 
 
 def until(condition, what, timeout=15):
@@ -118,22 +123,29 @@ class LiveHost:
         assert self.process.returncode == 0
 
 
-def guest_xml(name, policy, cbitpos=51, virt_type="kvm"):
+def guest_xml(
+    name,
+    policy,
+    cbitpos=51,
+    virt_type="kvm",
+    firmware=PFLASH,
+    memory="<memoryBacking><locked/></memoryBacking>",
+):
+    model = "sev-snp" if policy == SNP else "sev"
     return f"""
     <domain type='{virt_type}'><name>{name}</name>
       <memory unit='MiB'>64</memory>
       <os>
         <type arch='x86_64' machine='q35'>hvm</type>
-        <loader readonly='yes' type='pflash'>{OVMF}/OVMF_CODE_4M.fd</loader>
-        <nvram template='{OVMF}/OVMF_VARS_4M.fd'/>
+        {firmware}
       </os>
       <features><acpi/></features>
-      <memoryBacking><locked/></memoryBacking>
+      {memory}
       <devices>
         <controller type='usb' model='none'/>
         <memballoon model='none'/>
       </devices>
-      <launchSecurity type='sev'>
+      <launchSecurity type='{model}'>
         <cbitpos>{cbitpos}</cbitpos><reducedPhysBits>1</reducedPhysBits>
         <policy>{policy:#x}</policy>
       </launchSecurity>
@@ -157,7 +169,8 @@ def _node1(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def _node2(tmp_path_factory):
-    options = ("--name", "node2", "--min-asid", "3", "--max-asid", "4", "--sev-es")
+    options = ("--name", "node2", "--min-asid", "3", "--max-asid", "4")
+    options += ("--sev-es", "--sev-snp")
     with live_host(tmp_path_factory.mktemp("node2"), *options) as live:
         yield live
 
@@ -178,7 +191,7 @@ def node1(_node1):
 
 @pytest.fixture
 def node2(_node2):
-    """2 slots for plain SEV, 2 for ES."""
+    """2 slots for plain SEV, 2 that ES and SNP share."""
     yield from without_guests(_node2)
 
 
@@ -262,14 +275,21 @@ def test_memory_is_not_saved(node1, tmp_path, save):
     [
         ({"cbitpos": 47}, "cbitpos check failed, host '51' requested '47'"),
         ({"policy": SEV_ES}, "failed to initialize ret=-25"),
-        ({"virt_type": "qemu"}, "cgs->ready"),
+        ({"memory": ""}, "failed to register region .* 'Cannot allocate memory'"),
+        ({"virt_type": "qemu"}, "cgs->ready|does not support confidential guest"),
     ],
-    ids=["wrong-cbitpos", "es-without-asids", "without-kvm"],
+    ids=["wrong-cbitpos", "es-without-asids", "not-locked", "without-kvm"],
 )
 def test_what_hardware_refuses_is_refused(node1, guest, message):
     with pytest.raises(libvirt.libvirtError, match=message):
         node1.start("guest", **guest)
     assert node1.host.slots_in_use()["sev"] == 0
+
+
+def test_a_hard_limit_allows_to_lock_memory(node1):
+    limit = "<memtune><hard_limit unit='MiB'>320</hard_limit></memtune>"
+    node1.start("guest", memory=limit)
+    assert node1.host.slots_in_use()["sev"] == 1
 
 
 def test_an_es_guest_does_not_survive_a_reset(node2):
@@ -279,6 +299,21 @@ def test_an_es_guest_does_not_survive_a_reset(node2):
         domain.reset()
     until(lambda: node2.host.slots_in_use()["sev_es_snp"] == 0, "the guest ended")
     assert plain.isActive()
+
+
+def test_snp_as_far_as_this_libvirt_knows_it(node2):
+    if node2.connection.getLibVersion() < LIBVIRT_WITH_SNP:
+        with pytest.raises(libvirt.libvirtError, match="sev-snp"):
+            node2.start("snp", SNP, firmware=ROM)
+        return
+    with pytest.raises(libvirt.libvirtError, match="pflash with kvm requires"):
+        node2.start("snp", SNP)
+    snp = node2.start("snp", SNP, flags=0, firmware=ROM)
+    assert node2.host.slots_in_use() == {"sev": 0, "sev_es_snp": 1}
+    with pytest.raises(libvirt.libvirtError):
+        snp.launchSecurityInfo()
+    snp.reset()
+    until(lambda: node2.host.slots_in_use()["sev_es_snp"] == 0, "the guest ended")
 
 
 def test_guests_survive_a_restart_of_libvirtd(node1):
@@ -296,7 +331,7 @@ def test_sev_can_be_switched_off_and_on(node2):
     try:
         node2.restart_libvirtd()
         assert node2.sev().get("supported") == "no"
-        with pytest.raises(libvirt.libvirtError, match=r"SEV.* not supported"):
+        with pytest.raises(libvirt.libvirtError, match=r"(?i)sev.* not supported"):
             node2.start("guest")
     finally:
         node2.host.set(sev=True)
