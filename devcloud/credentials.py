@@ -26,7 +26,9 @@ COMPUTE_API = "2.97"
 PLACEMENT_API = "1.39"
 
 
-def environment(settings: CloudSettings, layout: Layout, ports: Ports) -> dict[str, str]:
+def environment(
+    settings: CloudSettings, layout: Layout, ports: Ports
+) -> dict[str, str]:
     """The variables that the openstack client and virsh read."""
     host, *_ = compute_hosts(settings, layout)
     return {

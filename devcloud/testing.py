@@ -11,7 +11,6 @@
 #    under the License.
 """A cloud for tests: ``CloudFixture``, to be used like any other fixture."""
 
-import dataclasses
 import subprocess
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +25,7 @@ from devcloud.hosts import kind_here
 from devcloud.layout import Layout
 from devcloud.progress import Progress
 from devcloud.settings import CloudSettings
+from devcloud.simhost.settings import HostSettings
 
 INSTANCE_TIMEOUT = 60
 
@@ -33,15 +33,25 @@ INSTANCE_TIMEOUT = 60
 class CloudFixture(fixtures.Fixture):  # type: ignore[misc]
     """A running cloud; it ends with the test, or with the test's process.
 
-    Keyword arguments are settings of its host: ``CloudFixture(state, max_asid=0)``.
+    :param state: its state folder, logs included
+    :param nova: options to lay over its nova.conf, by section
+    :param host: settings of its simulated host, such as ``max_asid=0``
     """
 
-    def __init__(self, state: Path, **host: Any) -> None:
+    def __init__(
+        self,
+        state: Path,
+        *,
+        nova: dict[str, dict[str, str]] | None = None,
+        **host: Any,
+    ) -> None:
         super().__init__()
         self.cloud = Cloud(Layout(state))
-        settings = CloudSettings(host="simulated" if host else kind_here())
-        node = dataclasses.replace(settings.nodes[0], **host)
-        self.settings = dataclasses.replace(settings, nodes=(node,))
+        self.settings = CloudSettings(
+            host="simulated" if host else kind_here(),
+            nodes=(HostSettings(**host),),
+            nova=nova or {},
+        )
 
     def _setUp(self) -> None:
         self.addCleanup(self.cloud.stop)

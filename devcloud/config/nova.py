@@ -107,6 +107,4 @@ def _privsep(layout: Layout) -> dict[str, Any]:
     """Start privileged helpers directly: we are root, and sudo may be absent."""
     helper = Path(sys.executable).with_name("privsep-helper")
     conf = layout.etc("nova") / "nova.conf"
-    return {
-        "helper_command": shlex.join([str(helper), "--config-file", str(conf)])
-    }
+    return {"helper_command": shlex.join([str(helper), "--config-file", str(conf)])}

@@ -24,6 +24,9 @@ HERE = Path(__file__).parent
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "e2e: needs root, and starts whole clouds")
+    # openstacksdk warns of its own use of itself.
+    for kind in ("DeprecationWarning", "PendingDeprecationWarning"):
+        config.addinivalue_line("filterwarnings", f"ignore::{kind}:openstack")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -96,6 +96,7 @@ def test_demo_shows_it_all_and_leaves_nothing(cloud: CloudFixture, state: Path) 
 def test_ctrl_c_leaves_nothing(state: Path) -> None:
     demo = start_demo(state)
     read_until(demo, IN_THE_MIDDLE)
+    assert traces(state), "this test looks in the wrong places"
 
     os.killpg(demo.pid, signal.SIGINT)
 

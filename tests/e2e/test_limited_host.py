@@ -1,0 +1,57 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""A host with one slot, whose operator has set another machine type than q35."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from devcloud.testing import CloudFixture
+
+
+@pytest.fixture(scope="module")
+def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudFixture]:
+    nova = {"libvirt": {"hw_machine_type": "x86_64=pc"}}
+    state = tmp_path_factory.mktemp("limited")
+    with CloudFixture(state, nova=nova, max_asid=1) as fixture:
+        yield fixture
+
+
+@pytest.fixture(scope="module")
+def flavor(limited: CloudFixture) -> str:
+    return limited.make_flavor("encrypted", hw__mem_encryption="true")
+
+
+def test_the_operators_machine_type_is_refused_in_words(
+    limited: CloudFixture, flavor: str
+) -> None:
+    image = limited.make_image("unnamed", hw_firmware_type="uefi")
+
+    server = limited.boot("unnamed", flavor, image)
+
+    assert server.status == "ERROR"
+    assert "q35" in server.fault["message"]
+    assert "hw_machine_type" in server.fault["message"]
+    limited.delete(server)
+    assert limited.usage() == {"node1_amd_sev": 0}
+
+
+def test_a_guest_too_many_gets_no_host(limited: CloudFixture, flavor: str) -> None:
+    image = limited.make_image("named", hw_firmware_type="uefi", hw_machine_type="q35")
+
+    first = limited.boot("first", flavor, image)
+    second = limited.boot("second", flavor, image)
+
+    assert first.status == "ACTIVE", first.fault
+    assert second.status == "ERROR"
+    assert "No valid host was found" in second.fault["message"]
+    assert limited.usage() == {"node1_amd_sev": 1}
