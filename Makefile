@@ -6,7 +6,9 @@ READY := $(VENV)/ready
 # The cloud mounts and makes namespaces, so it runs as root.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # As root, leave nothing in the tree that the user cannot delete.
-AS_ROOT := $(SUDO) env PATH="$(CURDIR)/$(BIN):$$PATH" $(if $(SUDO),PYTHONDONTWRITEBYTECODE=1)
+# sudo or su may leave /usr/sbin out of PATH.
+AS_ROOT := $(SUDO) env PATH="$(CURDIR)/$(BIN):$$PATH:/usr/sbin:/sbin" \
+           $(if $(SUDO),PYTHONDONTWRITEBYTECODE=1)
 PYTEST := $(BIN)/python -m pytest $(if $(SUDO),-p no:cacheprovider)
 DEVCLOUD := $(AS_ROOT) $(BIN)/python -m devcloud
 PYTHON_FILES := sev_driver nova devcloud tests tools doc
