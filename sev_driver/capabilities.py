@@ -16,8 +16,7 @@ import dataclasses
 import enum
 from collections.abc import Mapping
 
-from sev_driver import safe_xml
-from sev_driver.exceptions import MalformedCapabilities
+from sev_driver.domain_capabilities import DomainCapabilities
 from sev_driver.model import MemoryEncryptionModel
 
 #: What oslo.utils takes for true, and so stock Nova in a kernel parameter.
@@ -34,51 +33,22 @@ class Support(enum.Enum):
     UNKNOWN = "unknown"
 
 
-@dataclasses.dataclass(frozen=True)
-class DomainCapabilities:
-    """The part of libvirt's domain capabilities that concerns SEV.
+class Obstacle(enum.Enum):
+    """Why a model is not offered; the values are labels in the manual."""
 
-    ``max_guests`` and ``max_es_guests`` are counts of ASIDs; None where libvirt
-    is older than 8.0 and says nothing.
-    """
+    VIRT_TYPE = "virt-type"
+    ARCH = "arch"
+    PARAMETER_UNREADABLE = "parameter-unreadable"
+    PARAMETER_MISSING = "parameter-missing"
+    PARAMETER_OFF = "parameter-off"
+    CAPABILITIES_UNREADABLE = "capabilities-unreadable"
+    LIBVIRT_SAYS_NO = "libvirt-says-no"
+    NO_SLOTS = "no-slots"
 
-    sev: bool
-    max_guests: int | None = None
-    max_es_guests: int | None = None
-
-    @classmethod
-    def parse(cls, xml: str | bytes) -> "DomainCapabilities":
-        """Read a ``<domainCapabilities>`` document.
-
-        :raises MalformedCapabilities: not such a document.
-        """
-        try:
-            root = safe_xml.parse(xml)
-        except safe_xml.UnsafeXML as error:
-            raise MalformedCapabilities(f"domain capabilities: {error}") from error
-        if root.tag != "domainCapabilities":
-            raise MalformedCapabilities(
-                f"domain capabilities: the document is <{root.tag}>"
-            )
-        sev = root.find("./features/sev")
-        if sev is None or sev.get("supported") != "yes":
-            return cls(sev=False)
-        return cls(
-            sev=True,
-            max_guests=_integer(sev.findtext("maxGuests"), "maxGuests"),
-            max_es_guests=_integer(sev.findtext("maxESGuests"), "maxESGuests"),
-        )
-
-
-def _integer(text: str | None, name: str) -> int | None:
-    if text is None:
-        return None
-    try:
-        return int(text)
-    except ValueError as error:
-        raise MalformedCapabilities(
-            f"domain capabilities: <{name}> is {text[:40]!r}, not a number"
-        ) from error
+    @property
+    def support(self) -> Support:
+        unreadable = (self.PARAMETER_UNREADABLE, self.CAPABILITIES_UNREADABLE)
+        return Support.UNKNOWN if self in unreadable else Support.NO
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,17 +83,21 @@ class HostFacts:
 class ModelCapability:
     """What is concluded for one model, and from what.
 
-    ``reason`` tells why support is not YES and ``remedy`` what to do about it;
-    ``slots`` is the number of guests that can run at once, None where nothing
-    tells; ``slots_source`` names it.
+    Where there is an ``obstacle``, ``reason`` tells it in words and ``remedy``
+    what to do about it. ``slots`` is the number of guests that can run at once,
+    None where nothing tells; ``slots_source`` names where it comes from.
     """
 
     model: MemoryEncryptionModel
-    support: Support
+    obstacle: Obstacle | None = None
     reason: str = ""
     remedy: str = ""
     slots: int | None = None
     slots_source: str = ""
+
+    @property
+    def support(self) -> Support:
+        return Support.YES if self.obstacle is None else self.obstacle.support
 
     @property
     def supported(self) -> bool:
@@ -146,51 +120,57 @@ def conclude(facts: HostFacts) -> HostCapabilities:
 
 
 def _conclude_sev(facts: HostFacts) -> ModelCapability:
-    def verdict(support: Support, reason: str, remedy: str) -> ModelCapability:
-        return ModelCapability(MemoryEncryptionModel.AMD_SEV, support, reason, remedy)
+    hindrance = _hindrance(facts)
+    if hindrance is not None:
+        return ModelCapability(MemoryEncryptionModel.AMD_SEV, *hindrance)
+    slots = None if facts.domain is None else facts.domain.max_guests
+    return ModelCapability(
+        MemoryEncryptionModel.AMD_SEV,
+        slots=slots,
+        slots_source="libvirt older than 8.0 gives no number"
+        if slots is None
+        else "maxGuests in libvirt's domain capabilities",
+    )
 
+
+def _hindrance(facts: HostFacts) -> tuple[Obstacle, str, str] | None:
+    """Return the first obstacle, what is so, and what to do; in order of cause."""
     if facts.virt_type not in _VIRT_TYPES:
-        reason = f"[libvirt] virt_type is {facts.virt_type}"
-        return verdict(Support.NO, reason, "set it to kvm or qemu")
+        found = f"[libvirt] virt_type is {facts.virt_type}"
+        return Obstacle.VIRT_TYPE, found, "set it to kvm or qemu"
     if facts.arch != "x86_64":
-        reason = f"the processor is {facts.arch}"
-        return verdict(Support.NO, reason, "SEV needs an AMD EPYC")
-    parameter = facts.sev_parameter
+        return Obstacle.ARCH, f"the processor is {facts.arch}", "use an AMD EPYC"
+    return _kernel_hindrance(facts.sev_parameter) or _libvirt_hindrance(facts)
+
+
+def _kernel_hindrance(parameter: KvmParameter) -> tuple[Obstacle, str, str] | None:
+    path = parameter.path
     if parameter.error is not None:
-        reason = f"{parameter.path} cannot be read ({parameter.error})"
-        return verdict(Support.UNKNOWN, reason, "let nova-compute read it")
+        found = f"{path} cannot be read ({parameter.error})"
+        return Obstacle.PARAMETER_UNREADABLE, found, "let nova-compute read it"
     if parameter.text is None:
-        reason = f"{parameter.path} does not exist"
-        return verdict(Support.NO, reason, "load kvm_amd, of a kernel of 4.16 or later")
+        remedy = "load kvm_amd, of a kernel of 4.16 or later"
+        return Obstacle.PARAMETER_MISSING, f"{path} does not exist", remedy
     if not parameter.enabled:
-        reason = f"{parameter.path} is {parameter.text.strip()[:40] or 'empty'}"
+        found = f"{path} is {parameter.text.strip()[:40] or 'empty'}"
         remedy = "enable SEV in the firmware set-up and load kvm_amd with sev=1"
-        return verdict(Support.NO, reason, remedy)
+        return Obstacle.PARAMETER_OFF, found, remedy
+    return None
+
+
+def _libvirt_hindrance(facts: HostFacts) -> tuple[Obstacle, str, str] | None:
     if facts.domain is None:
-        reason = f"libvirt's domain capabilities cannot be read: {facts.domain_error}"
-        return verdict(Support.UNKNOWN, reason, "see libvirtd's log")
+        found = f"libvirt's domain capabilities cannot be read: {facts.domain_error}"
+        return Obstacle.CAPABILITIES_UNREADABLE, found, "see libvirtd's log"
     if not facts.domain.sev:
-        reason = "libvirt reports sev supported='no' though the kernel has it on"
+        found = "libvirt reports sev supported='no' though the kernel has it on"
         remedy = "see that QEMU can open /dev/sev, then restart libvirtd"
-        return verdict(Support.NO, reason, remedy)
-    return _count_sev(facts.domain.max_guests)
-
-
-def _count_sev(max_guests: int | None) -> ModelCapability:
-    model = MemoryEncryptionModel.AMD_SEV
-    if max_guests is None:
-        return ModelCapability(
-            model, Support.YES, slots_source="libvirt older than 8.0 gives no number"
-        )
-    if max_guests <= 0:
+        return Obstacle.LIBVIRT_SAYS_NO, found, remedy
+    slots = facts.domain.max_guests
+    if slots is not None and slots <= 0:
         # libvirt subtracts the bounds of CPUID 0x8000001F; a firmware set-up
         # that gives every ASID to SEV-ES leaves none, or wraps below zero.
-        reason = f"libvirt counts no slot for it (maxGuests={max_guests})"
+        found = f"libvirt counts no slot for it (maxGuests={slots})"
         remedy = "lower the number of SEV-ES ASIDs in the firmware set-up"
-        return ModelCapability(model, Support.NO, reason, remedy)
-    return ModelCapability(
-        model,
-        Support.YES,
-        slots=max_guests,
-        slots_source="maxGuests in libvirt's domain capabilities",
-    )
+        return Obstacle.NO_SLOTS, found, remedy
+    return None

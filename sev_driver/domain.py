@@ -21,7 +21,8 @@ from collections.abc import Callable
 
 from lxml import etree
 
-from sev_driver import safe_xml
+from sev_driver import device_needs, safe_xml
+from sev_driver.domain_xml import ensure, parse, required
 from sev_driver.exceptions import DomainXMLError
 from sev_driver.launch_security import LaunchSecurity
 
@@ -50,8 +51,8 @@ def set_launch_security(domain: etree._Element, plan: Plan) -> None:
 
 def lock_memory(domain: etree._Element, plan: Plan) -> None:
     """``<memoryBacking><locked/>``: the firmware pins an SEV guest's pages."""
-    backing = _child(domain, "memoryBacking")
-    _child(backing, "locked")
+    backing = ensure(domain, "memoryBacking")
+    ensure(backing, "locked")
 
 
 def select_firmware(domain: etree._Element, plan: Plan) -> None:
@@ -61,7 +62,7 @@ def select_firmware(domain: etree._Element, plan: Plan) -> None:
     Debian the one with enrolled keys and SMM. And libvirt 9.0 refuses
     ``loader/@secure`` beside ``os/@firmware``, where the features say the same.
     """
-    os = _required(domain, "os")
+    os = required(domain, "os")
     if os.get("firmware") != "efi":
         return
     loader = os.find("loader")
@@ -70,7 +71,7 @@ def select_firmware(domain: etree._Element, plan: Plan) -> None:
         secure = str(loader.attrib.pop("secure", secure))
         if not loader.attrib and not (loader.text or "").strip():
             os.remove(loader)
-    firmware = _child(os, "firmware")
+    firmware = ensure(os, "firmware")
     secure = _feature(firmware, "secure-boot", secure)
     if secure == "no":
         _feature(firmware, "enrolled-keys", "no")
@@ -92,63 +93,20 @@ def drop_vmcoreinfo(domain: etree._Element, plan: Plan) -> None:
             features.remove(element)
 
 
-def add_virtio_serial_controller(domain: etree._Element, plan: Plan) -> None:
+def complete_devices(domain: etree._Element, plan: Plan) -> None:
+    """Each device: no option ROM, and the IOMMU for virtio."""
+    _name_virtio_serial_controller(domain)
+    for device in required(domain, "devices"):
+        device_needs.complete(device)
+
+
+def _name_virtio_serial_controller(domain: etree._Element) -> None:
     """Name the controller that libvirt would add by itself, without an IOMMU."""
-    devices = _required(domain, "devices")
+    devices = required(domain, "devices")
     if devices.find("controller[@type='virtio-serial']") is not None:
         return
     if devices.find("channel/target[@type='virtio']") is not None:
         etree.SubElement(devices, "controller", type="virtio-serial", index="0")
-
-
-def complete_devices(domain: etree._Element, plan: Plan) -> None:
-    """Each device: no option ROM, and the IOMMU for virtio."""
-    add_virtio_serial_controller(domain, plan)
-    for device in _required(domain, "devices"):
-        _disable_option_rom(device)
-        _use_iommu(device)
-
-
-def _disable_option_rom(device: etree._Element) -> None:
-    """A network interface's iPXE cannot do DMA in encrypted memory."""
-    if device.tag != "interface":
-        return
-    rom = _child(device, "rom")
-    for attribute in ("bar", "file"):
-        rom.attrib.pop(attribute, "")
-    rom.set("enabled", "no")
-
-
-def _use_iommu(device: etree._Element) -> None:
-    """A virtio device must not reach past the pages that the guest shares."""
-    if _is_virtio(device):
-        _child(device, "driver").set("iommu", "on")
-
-
-#: Where a device says that it is virtio: child element (None: the device
-#: itself), attribute, accepted values.
-_VIRTIO_MARKS: dict[str, tuple[str | None, str, frozenset[str]]] = {
-    "disk": ("target", "bus", frozenset({"virtio"})),
-    "interface": ("model", "type", frozenset({"virtio"})),
-    "rng": (None, "model", frozenset({"virtio"})),
-    "memballoon": (None, "model", frozenset({"virtio"})),
-    "video": ("model", "type", frozenset({"virtio"})),
-    "input": (None, "bus", frozenset({"virtio"})),
-    "vsock": (None, "model", frozenset({"virtio"})),
-}
-
-
-def _is_virtio(device: etree._Element) -> bool:
-    if device.tag == "controller":
-        return device.get("type") == "virtio-serial" or (
-            device.get("type") == "scsi" and device.get("model") == "virtio-scsi"
-        )
-    mark = _VIRTIO_MARKS.get(device.tag)
-    if mark is None:
-        return False
-    child, attribute, values = mark
-    element = device if child is None else device.find(child)
-    return element is not None and element.get(attribute) in values
 
 
 #: The transforms of an SEV guest, in the order in which they are applied.
@@ -166,39 +124,9 @@ def apply(plan: Plan, xml: str) -> str:
 
     :raises DomainXMLError: ``xml`` is not a domain that libvirt could start.
     """
-    root = _parse(xml)
+    root = parse(xml, indent=True)
     if root.tag != "domain":
         raise DomainXMLError(f"domain XML: the document is <{root.tag}>")
     for transform in TRANSFORMS:
         transform(root, plan)
     return safe_xml.render(root)
-
-
-def complete_device(xml: str) -> str:
-    """Return the XML of one device, about to be attached, completed.
-
-    :raises DomainXMLError: ``xml`` is not XML.
-    """
-    device = _parse(xml)
-    _disable_option_rom(device)
-    _use_iommu(device)
-    return safe_xml.render(device)
-
-
-def _parse(xml: str) -> etree._Element:
-    try:
-        return safe_xml.parse(xml, indent=True)
-    except safe_xml.UnsafeXML as error:
-        raise DomainXMLError(f"domain XML: {error}") from error
-
-
-def _required(parent: etree._Element, tag: str) -> etree._Element:
-    element = parent.find(tag)
-    if element is None:
-        raise DomainXMLError(f"domain XML: <{parent.tag}> has no <{tag}>")
-    return element
-
-
-def _child(parent: etree._Element, tag: str) -> etree._Element:
-    element = parent.find(tag)
-    return etree.SubElement(parent, tag) if element is None else element

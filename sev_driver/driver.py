@@ -26,8 +26,8 @@ from oslo_log import log as logging
 from sev_driver import (
     audit,
     conf,
-    devices,
     domain,
+    forbidden_devices,
     guard,
     guest,
     inventory,
@@ -203,7 +203,7 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         xml: str = make(
             context, instance, network_info, disk_info, image_meta, *args, **kwargs
         )
-        violations = devices.check(request, xml)
+        violations = forbidden_devices.check(request, xml)
         if violations:
             raise RequirementsNotMet(violations)
         if request.model is not MemoryEncryptionModel.AMD_SEV:

@@ -14,8 +14,8 @@
 
 from lxml import etree
 
-from sev_driver import safe_xml
-from sev_driver.exceptions import DomainXMLError, EncryptionLost
+from sev_driver.domain_xml import parse
+from sev_driver.exceptions import EncryptionLost
 from sev_driver.model import MemoryEncryptionModel
 from sev_driver.policy import SevPolicy
 
@@ -32,10 +32,7 @@ def check(model: MemoryEncryptionModel, xml: str | bytes) -> None:
     :raises EncryptionLost: it is not, or is by another generation.
     :raises DomainXMLError: ``xml`` is not a domain.
     """
-    try:
-        root = safe_xml.parse(xml)
-    except safe_xml.UnsafeXML as error:
-        raise DomainXMLError(f"domain XML: {error}") from error
+    root = parse(xml)
     fault = _fault(model, root.findall("./launchSecurity"))
     if fault is not None:
         raise EncryptionLost(root.findtext("./name") or "without a name", model, fault)

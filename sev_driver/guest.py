@@ -21,7 +21,7 @@ from nova import objects
 from nova.virt.libvirt import guest as libvirt_guest
 from nova.virt.libvirt import host as libvirt_host
 
-from sev_driver import devices, domain, guard, translate
+from sev_driver import device_needs, forbidden_devices, guard, translate
 from sev_driver.exceptions import RequirementsNotMet
 from sev_driver.lifecycle import Operation, require
 from sev_driver.requirements import GuestRequest
@@ -46,7 +46,7 @@ class EncryptedGuest(libvirt_guest.Guest):  # type: ignore[misc]
     def attach_device(self, conf: Any, persistent: bool = False, live: bool = False):  # type: ignore[no-untyped-def]
         """Attach a device with what an encrypted guest's devices need."""
         with translate.errors_as(translate.operation_error):
-            violations = devices.check_device(self._request, conf.to_xml())
+            violations = forbidden_devices.check_device(self._request, conf.to_xml())
             if violations:
                 raise RequirementsNotMet(violations)
         super().attach_device(_CompletedDevice(conf), persistent, live)
@@ -69,7 +69,7 @@ class _CompletedDevice:
         self._conf = conf
 
     def to_xml(self) -> str:
-        return domain.complete_device(self._conf.to_xml())
+        return device_needs.complete_xml(self._conf.to_xml())
 
 
 def guard_lookups(host: libvirt_host.Host) -> None:

@@ -17,7 +17,8 @@ from typing import Protocol
 
 import libvirt
 
-from sev_driver.capabilities import DomainCapabilities, HostFacts, KvmParameter
+from sev_driver.capabilities import HostFacts, KvmParameter
+from sev_driver.domain_capabilities import DomainCapabilities
 from sev_driver.exceptions import DetectionError
 
 KVM_PARAMETERS = pathlib.Path("/sys/module/kvm_amd/parameters")

@@ -28,6 +28,18 @@ class Fault(enum.Enum):
     HOST = "host"
 
 
+class Requirement(enum.Enum):
+    """What an encrypted guest needs; the values are labels in the manual."""
+
+    AGREEMENT = "agreement"
+    MACHINE_TYPE = "machine-type"
+    FIRMWARE_TYPE = "firmware-type"
+    NO_HOST_DEVICE = "no-host-device"
+    BOOT_BUS = "boot-bus"
+    NO_IDE = "no-ide"
+    HOST = "host"
+
+
 @dataclasses.dataclass(frozen=True)
 class Setting:
     """A value, and who set it: a flavor key, an image property, an option."""
@@ -67,10 +79,15 @@ class Violation:
     Kept short: Nova shows a user the first 255 characters of a fault.
     """
 
-    fault: Fault
+    requirement: Requirement
     requester: str
     found: str
     remedy: str
+
+    @property
+    def fault(self) -> Fault:
+        host = self.requirement is Requirement.HOST
+        return Fault.HOST if host else Fault.REQUEST
 
     def __str__(self) -> str:
         return f"{self.requester}, but {self.found}: {self.remedy}."
@@ -82,51 +99,57 @@ MACHINE_TYPE = "q35"
 #: Buses from which an encrypted guest can boot; scsi by virtio-scsi alone.
 BOOT_BUSES = frozenset({"virtio", "sata"})
 VIRTIO_SCSI = "virtio-scsi"
+BOOT_REMEDY = "set hw_disk_bus=virtio, sata, or scsi with hw_scsi_model=virtio-scsi"
 
 
-def violation(
-    request: GuestRequest, fault: Fault, found: str, remedy: str
-) -> Violation:
-    """Return a violation by ``request``, which it names as the one who asked."""
-    asked = f"{' and '.join(request.requesters)} asks for {request.model.title}"
-    return Violation(fault, asked, found, remedy)
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """A violation before it is known who asked."""
+
+    requirement: Requirement
+    found: str
+    remedy: str
+
+    def by(self, request: GuestRequest) -> Violation:
+        asked = f"{' and '.join(request.requesters)} asks for {request.model.title}"
+        return Violation(self.requirement, asked, self.found, self.remedy)
 
 
 def check(request: GuestRequest, host: HostCapabilities) -> tuple[Violation, ...]:
     """Return every violation, the guest's own before the host's."""
-    found = [
-        violation(request, Fault.REQUEST, found, remedy)
-        for found, remedy in itertools.chain(
-            _image_findings(request), _device_findings(request)
-        )
-    ]
-    capability = host.get(request.model)
-    if capability is not None and not capability.supported:
-        remedy = f"{capability.remedy}, or use another host"
-        found.append(violation(request, Fault.HOST, str(capability), remedy))
-    return tuple(found)
+    findings = itertools.chain(
+        _image_findings(request), _device_findings(request), _host(request, host)
+    )
+    return tuple(finding.by(request) for finding in findings)
 
 
-def _image_findings(request: GuestRequest) -> Iterator[tuple[str, str]]:
+def _image_findings(request: GuestRequest) -> Iterator[Finding]:
     if request.conflict is not None:
-        yield f"{request.conflict} denies it", "make the two agree"
+        yield Finding(
+            Requirement.AGREEMENT,
+            f"{request.conflict} denies it",
+            "make the two agree",
+        )
     machine = request.machine_type
     # A substring, as in stock Nova: pc-q35-7.2 is q35, too.
     if machine is not None and MACHINE_TYPE not in machine.value:
-        yield (
+        yield Finding(
+            Requirement.MACHINE_TYPE,
             f"{machine.source} is {machine.value}",
             f"set hw_machine_type={MACHINE_TYPE} on the image",
         )
     if request.firmware_type != "uefi":
-        yield (
+        yield Finding(
+            Requirement.FIRMWARE_TYPE,
             f"the image has hw_firmware_type {request.firmware_type or 'unset'}",
             "set hw_firmware_type=uefi on an image that boots by UEFI",
         )
 
 
-def _device_findings(request: GuestRequest) -> Iterator[tuple[str, str]]:
+def _device_findings(request: GuestRequest) -> Iterator[Finding]:
     for device in request.passthrough:
-        yield (
+        yield Finding(
+            Requirement.NO_HOST_DEVICE,
             f"{device.source} is {device.value}, a device of the host",
             "an encrypted guest can have none; ask for none",
         )
@@ -136,7 +159,18 @@ def _device_findings(request: GuestRequest) -> Iterator[tuple[str, str]]:
     if bus.value == "scsi" and request.scsi_model == VIRTIO_SCSI:
         return
     model = f" with hw_scsi_model {request.scsi_model or 'unset'}"
-    yield (
+    yield Finding(
+        Requirement.BOOT_BUS,
         f"{bus.source} is {bus.value}{model if bus.value == 'scsi' else ''}",
-        "set hw_disk_bus=virtio, sata, or scsi with hw_scsi_model=virtio-scsi",
+        BOOT_REMEDY,
     )
+
+
+def _host(request: GuestRequest, host: HostCapabilities) -> Iterator[Finding]:
+    capability = host.get(request.model)
+    if capability is not None and not capability.supported:
+        yield Finding(
+            Requirement.HOST,
+            str(capability),
+            f"{capability.remedy}, or use another host",
+        )

@@ -17,13 +17,13 @@ import logging
 import pytest
 
 from sev_driver import announcement
-from sev_driver.capabilities import ModelCapability, Support
+from sev_driver.capabilities import ModelCapability, Obstacle
 from sev_driver.memory import HostMemory
 from sev_driver.model import MemoryEncryptionModel
 
 SEV = MemoryEncryptionModel.AMD_SEV
 RAM = HostMemory(total_mib=262144, reserved_mib=512, ratio=None)
-ON = ModelCapability(SEV, Support.YES, slots=15, slots_source="libvirt")
+ON = ModelCapability(SEV, slots=15, slots_source="libvirt")
 
 
 def lines(
@@ -41,14 +41,16 @@ def test_a_host_with_sev() -> None:
 
 
 def test_a_host_without_sev_says_so_once() -> None:
-    off = ModelCapability(SEV, Support.NO, "because", "mend it")
+    off = ModelCapability(SEV, Obstacle.NO_SLOTS, "because", "mend it")
     assert lines(off) == [
         (logging.INFO, "AMD SEV is off on this host: because; mend it.")
     ]
 
 
 def test_what_cannot_be_read_is_an_error() -> None:
-    unknown = ModelCapability(SEV, Support.UNKNOWN, "permission denied", "mend it")
+    unknown = ModelCapability(
+        SEV, Obstacle.PARAMETER_UNREADABLE, "permission denied", "mend it"
+    )
     assert lines(unknown) == [
         (
             logging.ERROR,
@@ -71,7 +73,7 @@ def test_overcommitted_memory(ratio: float | None, warned: int) -> None:
 
 
 def test_no_total_without_a_number_of_slots() -> None:
-    unknown = ModelCapability(SEV, Support.YES, slots_source="old libvirt")
+    unknown = ModelCapability(SEV, slots_source="old libvirt")
     text = "\n".join(text for _level, text in lines(unknown))
     assert "unlimited slots offered" in text
     assert "reserved_host_memory_mb" not in text

@@ -71,67 +71,11 @@ def apply(body: str) -> etree._Element:
     return safe_xml.parse(domain.apply(PLAN, xml))
 
 
-def device(xml: str) -> etree._Element:
-    return apply(f"<devices>{xml}</devices>").find("devices")[0]
-
-
-@pytest.mark.parametrize(
-    "xml",
-    [
-        "<disk><target dev='vda' bus='virtio'/></disk>",
-        "<disk><driver name='qemu' type='qcow2'/><target bus='virtio'/></disk>",
-        "<interface><model type='virtio'/></interface>",
-        "<interface><driver queues='2'/><model type='virtio'/></interface>",
-        "<controller type='scsi' model='virtio-scsi'/>",
-        "<controller type='virtio-serial'/>",
-        "<rng model='virtio'/>",
-        "<memballoon model='virtio'/>",
-        "<video><model type='virtio'/></video>",
-        "<input bus='virtio'/>",
-        "<vsock model='virtio'/>",
-    ],
-)
-def test_virtio_devices_use_the_iommu(xml: str) -> None:
-    before = etree.fromstring(xml).find("driver")
-    driver = device(xml).find("driver")
-    assert driver.get("iommu") == "on"
-    if before is not None:
-        assert dict(before.attrib).items() <= dict(driver.attrib).items()
-
-
-@pytest.mark.parametrize(
-    "xml",
-    [
-        "<disk><target bus='sata'/></disk>",
-        "<disk><target bus='scsi'/></disk>",
-        "<disk><target bus='usb'/></disk>",
-        "<interface><model type='e1000e'/></interface>",
-        "<controller type='pci' model='pcie-root'/>",
-        "<controller type='usb'/>",
-        "<memballoon model='none'/>",
-        "<video><model type='cirrus'/></video>",
-        "<input bus='usb'/>",
-        "<hostdev mode='subsystem'/>",
-        "<graphics type='vnc'/>",
-    ],
-)
-def test_other_devices_do_not(xml: str) -> None:
-    assert device(xml).find("driver") is None
-
-
 def test_a_virtio_channel_gets_its_controller_by_name() -> None:
     channel = "<channel type='unix'><target type='virtio' name='a'/></channel>"
     controllers = apply(f"<devices>{channel}</devices>").findall("devices/controller")
     assert [c.get("type") for c in controllers] == ["virtio-serial"]
     assert controllers[0].find("driver").get("iommu") == "on"
-
-
-@pytest.mark.parametrize(
-    "rom", ["", "<rom bar='on' file='/x.rom'/>", "<rom enabled='yes'/>"]
-)
-def test_option_roms_are_off(rom: str) -> None:
-    interface = device(f"<interface><model type='e1000e'/>{rom}</interface>")
-    assert dict(interface.find("rom").attrib) == {"enabled": "no"}
 
 
 def features(element: etree._Element) -> dict[str, str]:
@@ -193,20 +137,6 @@ def test_launch_security_of_another_hand_is_replaced() -> None:
 def test_what_is_no_domain_is_refused(xml: str) -> None:
     with pytest.raises(DomainXMLError):
         domain.apply(PLAN, xml)
-
-
-def test_a_device_to_attach_is_completed() -> None:
-    xml = "<interface type='bridge'><model type='virtio'/></interface>"
-    once = domain.complete_device(xml)
-    interface = etree.fromstring(once)
-    assert interface.find("driver").get("iommu") == "on"
-    assert interface.find("rom").get("enabled") == "no"
-    assert domain.complete_device(once) == once
-
-
-def test_a_device_that_is_no_xml_is_refused() -> None:
-    with pytest.raises(DomainXMLError):
-        domain.complete_device("<disk")
 
 
 SCHEMA = pathlib.Path("/usr/share/libvirt/schemas/domain.rng")

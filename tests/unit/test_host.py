@@ -18,7 +18,7 @@ import libvirt
 import pytest
 
 from sev_driver import host
-from sev_driver.capabilities import DomainCapabilities
+from sev_driver.domain_capabilities import DomainCapabilities
 from sev_driver.exceptions import DetectionError
 
 

@@ -15,14 +15,14 @@
 import pytest
 
 from sev_driver import inventory
-from sev_driver.capabilities import ModelCapability, Support
+from sev_driver.capabilities import ModelCapability, Obstacle
 from sev_driver.model import MemoryEncryptionModel
 
 SEV = MemoryEncryptionModel.AMD_SEV
 
 
 def capability(slots: int | None) -> ModelCapability:
-    return ModelCapability(SEV, Support.YES, slots=slots, slots_source="libvirt")
+    return ModelCapability(SEV, slots=slots, slots_source="libvirt")
 
 
 @pytest.mark.parametrize(
@@ -50,9 +50,9 @@ def test_a_cap_above_the_hardware_is_warned_of() -> None:
     assert inventory.count(capability(15), 4).warning is None
 
 
-@pytest.mark.parametrize("support", [Support.NO, Support.UNKNOWN])
-def test_without_support_a_cap_offers_nothing(support: Support) -> None:
-    slots = inventory.count(ModelCapability(SEV, support, "why"), 10)
+@pytest.mark.parametrize("obstacle", Obstacle)
+def test_without_support_a_cap_offers_nothing(obstacle: Obstacle) -> None:
+    slots = inventory.count(ModelCapability(SEV, obstacle, "why"), 10)
     assert (slots.total, slots.source) == (0, "why")
 
 
@@ -76,6 +76,6 @@ def test_no_slots_are_novas_word_for_no_provider() -> None:
 
 
 def test_held_slots_are_all_reserved() -> None:
-    entry = inventory.held(3, ModelCapability(SEV, Support.NO, "lost"))
+    entry = inventory.held(3, ModelCapability(SEV, Obstacle.PARAMETER_OFF, "lost"))
     assert (entry["total"], entry["reserved"]) == (3, 3)
     assert entry["traits"] == ["HW_CPU_X86_AMD_SEV"]

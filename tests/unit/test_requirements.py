@@ -16,19 +16,21 @@ import dataclasses
 
 import pytest
 
-from sev_driver.capabilities import ModelCapability, Support
+from sev_driver.capabilities import ModelCapability, Obstacle
 from sev_driver.model import MemoryEncryptionModel
 from sev_driver.requirements import Fault, GuestRequest, Setting, check
 
 SEV = MemoryEncryptionModel.AMD_SEV
-HOST = {SEV: ModelCapability(SEV, Support.YES, slots=15, slots_source="a test")}
+HOST = {SEV: ModelCapability(SEV, slots=15, slots_source="a test")}
 GOOD = GuestRequest(
     model=SEV,
     requesters=("hw:mem_encryption of flavor m1.sev",),
     machine_type=Setting("q35", "hw_machine_type of the image"),
     firmware_type="uefi",
 )
-OFF = ModelCapability(SEV, Support.NO, "the parameter sev is N", "load kvm_amd")
+OFF = ModelCapability(
+    SEV, Obstacle.PARAMETER_OFF, "the parameter sev is N", "load kvm_amd"
+)
 
 
 @pytest.mark.parametrize("machine_type", [None, "q35", "pc-q35-7.2"])

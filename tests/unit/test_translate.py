@@ -22,7 +22,7 @@ from nova.conf import CONF
 from sev_driver import translate
 from sev_driver.exceptions import OperationNotSupported, RequirementsNotMet
 from sev_driver.model import MemoryEncryptionModel
-from sev_driver.requirements import Fault, Setting, Violation
+from sev_driver.requirements import Fault, Requirement, Setting, Violation
 
 UUID = "11111111-2222-3333-4444-555555555555"
 
@@ -161,7 +161,11 @@ def test_a_rescue_image_takes_the_guests_encryption() -> None:
 
 
 def violation(fault: Fault) -> Violation:
-    return Violation(fault, "flavor asks", f"the {fault.value} is wrong", "mend it")
+    host = fault is Fault.HOST
+    requirement = Requirement.HOST if host else Requirement.MACHINE_TYPE
+    return Violation(
+        requirement, "flavor asks", f"the {fault.value} is wrong", "mend it"
+    )
 
 
 def test_a_hopeless_build_ends_at_once() -> None:

@@ -10,13 +10,13 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""devices: what an encrypted guest cannot have."""
+"""forbidden_devices: what an encrypted guest cannot have."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sev_driver import devices
+from sev_driver import forbidden_devices
 from sev_driver.exceptions import DomainXMLError
 from sev_driver.model import MemoryEncryptionModel
 from sev_driver.requirements import Fault, GuestRequest
@@ -29,7 +29,7 @@ BOOT = "<disk device='disk'><target dev='vda' bus='virtio'/></disk>"
 
 def found(body: str) -> list[str]:
     xml = f"<domain><devices>{body}</devices></domain>"
-    violations = devices.check(REQUEST, xml)
+    violations = forbidden_devices.check(REQUEST, xml)
     assert all(v.fault is Fault.REQUEST for v in violations)
     return [v.found for v in violations]
 
@@ -51,7 +51,7 @@ REFUSED = [
 def test_refused_devices(device: str, words: str) -> None:
     (text,) = found(BOOT + device)
     assert words in text
-    (violation,) = devices.check_device(REQUEST, device)
+    (violation,) = forbidden_devices.check_device(REQUEST, device)
     assert violation.found == text
 
 
@@ -72,7 +72,7 @@ def test_refused_devices(device: str, words: str) -> None:
 )
 def test_devices_that_may_be(device: str) -> None:
     assert found(BOOT + device) == []
-    assert devices.check_device(REQUEST, device) == ()
+    assert forbidden_devices.check_device(REQUEST, device) == ()
 
 
 @pytest.mark.parametrize(
@@ -113,6 +113,6 @@ def test_a_boot_disk_on_ide_is_told_once() -> None:
 @given(st.text(max_size=100))
 def test_any_text_is_judged_or_refused(text: str) -> None:
     try:
-        devices.check(REQUEST, text)
+        forbidden_devices.check(REQUEST, text)
     except DomainXMLError:
         return

@@ -17,15 +17,15 @@ from collections.abc import Iterable, Iterator
 
 from lxml import etree
 
-from sev_driver import safe_xml
-from sev_driver.exceptions import DomainXMLError
+from sev_driver.domain_xml import parse
 from sev_driver.requirements import (
     BOOT_BUSES,
+    BOOT_REMEDY,
     VIRTIO_SCSI,
-    Fault,
+    Finding,
     GuestRequest,
+    Requirement,
     Violation,
-    violation,
 )
 
 
@@ -35,7 +35,7 @@ def check(request: GuestRequest, xml: str) -> tuple[Violation, ...]:
     :param xml: a whole ``<domain>``.
     :raises DomainXMLError: ``xml`` is not XML.
     """
-    root = _parse(xml)
+    root = parse(xml)
     devices = root.iterfind("devices/*")
     findings = itertools.chain(
         itertools.chain.from_iterable(map(_findings, devices)), _boot_findings(root)
@@ -48,44 +48,42 @@ def check_device(request: GuestRequest, xml: str) -> tuple[Violation, ...]:
 
     :raises DomainXMLError: ``xml`` is not XML.
     """
-    return _violations(request, _findings(_parse(xml)))
+    return _violations(request, _findings(parse(xml)))
 
 
 def _violations(
-    request: GuestRequest, findings: Iterable[tuple[str, str]]
+    request: GuestRequest, findings: Iterable[Finding]
 ) -> tuple[Violation, ...]:
-    return tuple(
-        violation(request, Fault.REQUEST, found, remedy) for found, remedy in findings
-    )
+    return tuple(finding.by(request) for finding in findings)
 
 
-def _parse(xml: str) -> etree._Element:
-    try:
-        return safe_xml.parse(xml)
-    except safe_xml.UnsafeXML as error:
-        raise DomainXMLError(f"domain XML: {error}") from error
-
-
-def _findings(device: etree._Element) -> Iterator[tuple[str, str]]:
+def _findings(device: etree._Element) -> Iterator[Finding]:
     """Yield what is wrong with one device, and its remedy."""
     kind = device.get("type")
     if device.tag == "hostdev" and kind == "mdev":
-        yield "the guest has a mediated device (vGPU)", "ask for none"
+        yield _host_device("the guest has a mediated device (vGPU)", "ask for none")
     elif device.tag == "hostdev" and kind == "pci":
-        yield "the guest has a PCI device of the host", "ask for none"
+        yield _host_device("the guest has a PCI device of the host", "ask for none")
     elif device.tag == "interface" and kind == "hostdev":
         mac = device.find("mac")
         name = "" if mac is None else f" {mac.get('address')}"
-        yield (
+        yield _host_device(
             f"network port{name} is a PCI device of the host (SR-IOV)",
             "use a port of vnic type normal",
         )
     elif device.tag == "disk" and _bus(device) == "ide":
-        name = f"disk {_device_name(device)}"
-        yield f"{name} is on an IDE bus", "use virtio, scsi or sata"
+        yield Finding(
+            Requirement.NO_IDE,
+            f"disk {_device_name(device)} is on an IDE bus",
+            "use virtio, scsi or sata",
+        )
 
 
-def _boot_findings(root: etree._Element) -> Iterator[tuple[str, str]]:
+def _host_device(found: str, remedy: str) -> Finding:
+    return Finding(Requirement.NO_HOST_DEVICE, found, remedy)
+
+
+def _boot_findings(root: etree._Element) -> Iterator[Finding]:
     """Yield what is wrong with the boot disk, the first that Nova lists."""
     disks = root.iterfind("devices/disk")
     boot = next((d for d in disks if d.get("device", "disk") == "disk"), None)
@@ -93,9 +91,10 @@ def _boot_findings(root: etree._Element) -> Iterator[tuple[str, str]]:
         return
     if _bus(boot) == "scsi" and _has_virtio_scsi(root):
         return
-    yield (
+    yield Finding(
+        Requirement.BOOT_BUS,
         f"boot disk {_device_name(boot)} is on bus {_bus(boot)}",
-        "set hw_disk_bus=virtio, sata, or scsi with hw_scsi_model=virtio-scsi",
+        BOOT_REMEDY,
     )
 
 

@@ -1,0 +1,72 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""domain_capabilities: libvirt's document, or our own error."""
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sev_driver.domain_capabilities import DomainCapabilities
+from sev_driver.exceptions import MalformedCapabilities
+
+FEATURES = "<domainCapabilities><features>%s</features></domainCapabilities>"
+
+
+@pytest.mark.parametrize(
+    ("xml", "expected"),
+    [
+        (
+            FEATURES % "<sev supported='yes'><cbitpos>51</cbitpos>"
+            "<maxGuests>410</maxGuests><maxESGuests>99</maxESGuests></sev>",
+            DomainCapabilities(True, 410, 99),
+        ),
+        (
+            FEATURES % "<sev supported='yes'><cbitpos>47</cbitpos></sev>",
+            DomainCapabilities(True),
+        ),
+        (FEATURES % "<sev supported='no'/>", DomainCapabilities(False)),
+        # libvirt 11.3: launchSecurity without its enum crashes stock Nova 34.
+        (
+            FEATURES % "<launchSecurity supported='yes'/>",
+            DomainCapabilities(False),
+        ),
+        ("<domainCapabilities/>", DomainCapabilities(False)),
+    ],
+)
+def test_domain_capabilities(xml: str, expected: DomainCapabilities) -> None:
+    assert DomainCapabilities.parse(xml) == expected
+
+
+@pytest.mark.parametrize(
+    "xml",
+    [
+        "",
+        "<capabilities/>",
+        "<domainCapabilities>",
+        FEATURES % "<sev supported='yes'><maxGuests>many</maxGuests></sev>",
+        FEATURES % "<sev supported='yes'><maxGuests/></sev>",
+        "<!DOCTYPE a><domainCapabilities/>",
+    ],
+)
+def test_malformed_domain_capabilities(xml: str) -> None:
+    with pytest.raises(MalformedCapabilities):
+        DomainCapabilities.parse(xml)
+
+
+@given(st.binary(max_size=300), st.text(max_size=60))
+def test_any_input_is_a_value_or_our_error(data: bytes, number: str) -> None:
+    framed = FEATURES % f"<sev supported='yes'><maxGuests>{number}</maxGuests></sev>"
+    for xml in (data, framed):
+        with contextlib.suppress(MalformedCapabilities):
+            DomainCapabilities.parse(xml)
