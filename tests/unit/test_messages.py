@@ -1,0 +1,170 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""Every message stands in the manual, in the words that the code uses."""
+
+import dataclasses
+import enum
+import pathlib
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from sev_driver import announcement, forbidden_devices, lifecycle, releases
+from sev_driver.capabilities import (
+    HostFacts,
+    KvmParameter,
+    ModelCapability,
+    Obstacle,
+    conclude,
+)
+from sev_driver.domain_capabilities import DomainCapabilities
+from sev_driver.exceptions import (
+    ConfigurationError,
+    DomainXMLError,
+    EncryptionLost,
+    OperationNotSupported,
+)
+from sev_driver.memory import HostMemory
+from sev_driver.model import MemoryEncryptionModel
+from sev_driver.requirements import GuestRequest, Requirement, Setting, check
+
+MANUAL = pathlib.Path(__file__).parents[2] / "doc/source/admin/messages.rst"
+SEV = MemoryEncryptionModel.AMD_SEV
+ON = ModelCapability(SEV, slots=15, slots_source="libvirt")
+GOOD = GuestRequest(SEV, ("hw:mem_encryption of flavor m1.sev",), firmware_type="uefi")
+FACTS = HostFacts(
+    "kvm", "x86_64", KvmParameter("/sev", "Y"), DomainCapabilities(True, 15)
+)
+
+#: For each requirement, requests that miss it.
+REQUESTS: dict[Requirement, list[dict[str, object]]] = {
+    Requirement.AGREEMENT: [{"conflict": "hw_mem_encryption of image 1"}],
+    Requirement.MACHINE_TYPE: [{"machine_type": Setting("pc", "hw_machine_type")}],
+    Requirement.FIRMWARE_TYPE: [{"firmware_type": None}],
+    Requirement.NO_HOST_DEVICE: [{"passthrough": (Setting("gpu:1", "the alias"),)}],
+    Requirement.BOOT_BUS: [
+        {"disk_bus": Setting("usb", "hw_disk_bus")},
+        {"disk_bus": Setting("scsi", "hw_disk_bus")},
+    ],
+}
+DEVICES: dict[Requirement, list[str]] = {
+    Requirement.NO_HOST_DEVICE: [
+        "<hostdev type='mdev'/>",
+        "<hostdev type='pci'/>",
+        "<interface type='hostdev'><mac address='fa:16:3e:00:00:01'/></interface>",
+    ],
+    Requirement.BOOT_BUS: ["<disk><target dev='sda' bus='usb'/></disk>"],
+    Requirement.NO_IDE: ["<disk><target dev='hda' bus='ide'/></disk>"],
+}
+HOSTS: dict[Obstacle, dict[str, object]] = {
+    Obstacle.VIRT_TYPE: {"virt_type": "lxc"},
+    Obstacle.ARCH: {"arch": "aarch64"},
+    Obstacle.PARAMETER_UNREADABLE: {"sev_parameter": KvmParameter("/sev", error="x")},
+    Obstacle.PARAMETER_MISSING: {"sev_parameter": KvmParameter("/sev")},
+    Obstacle.PARAMETER_OFF: {"sev_parameter": KvmParameter("/sev", "N")},
+    Obstacle.CAPABILITIES_UNREADABLE: {"domain": None, "domain_error": "x"},
+    Obstacle.LIBVIRT_SAYS_NO: {"domain": DomainCapabilities(False)},
+    Obstacle.NO_SLOTS: {"domain": DomainCapabilities(True, 0)},
+}
+RULED_OUT = [
+    operation
+    for (operation, model), ruling in lifecycle.RULINGS.items()
+    if model is SEV and not ruling.allowed
+]
+
+
+def label(name: enum.Enum | str) -> str:
+    text = name if isinstance(name, str) else str(name.value)
+    return text.lower().replace(" ", "-")
+
+
+def announced(
+    capability: ModelCapability, cap: int | None = None, ratio: float = 1.0
+) -> list[str]:
+    ram = HostMemory(1, 1, ratio)
+    return [text for _, text in announcement.lines({SEV: capability}, cap, ram)]
+
+
+def examples() -> Iterator[tuple[str, str]]:
+    """Yield label and text of each message, made by the code itself."""
+    for requirement, changes in REQUESTS.items():
+        for change in changes:
+            request = dataclasses.replace(GOOD, **change)  # type: ignore[arg-type]
+            (violation,) = check(request, {SEV: ON})
+            yield label(requirement), str(violation)
+    for requirement, devices in DEVICES.items():
+        for device in devices:
+            xml = f"<domain><devices>{device}</devices></domain>"
+            (violation,) = forbidden_devices.check(GOOD, xml)
+            assert violation.requirement is requirement
+            yield label(requirement), str(violation)
+    for obstacle, change in HOSTS.items():
+        facts = dataclasses.replace(FACTS, **change)  # type: ignore[arg-type]
+        capability = conclude(facts)[SEV]
+        assert capability.obstacle is obstacle
+        (line,) = announced(capability)
+        yield label(obstacle), line
+        (violation,) = check(GOOD, {SEV: capability})
+        yield label(Requirement.HOST), str(violation)
+    for operation in RULED_OUT:
+        with pytest.raises(OperationNotSupported) as refused:
+            lifecycle.require(operation, SEV)
+        yield label(operation), str(refused.value)
+    yield "encryption-lost", str(EncryptionLost("instance-1", SEV, "no launchSecurity"))
+    with pytest.raises(DomainXMLError) as unreadable:
+        forbidden_devices.check(GOOD, "<")
+    yield "domain-xml", str(unreadable.value)
+    yield "cap-above", announced(ON, cap=16)[1]
+    yield "overcommit", announced(ON, ratio=1.5)[-1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("importlib.metadata.version", lambda name: "33.0.2")
+        with pytest.raises(ConfigurationError) as old:
+            releases.check_nova()
+    yield "nova-too-old", str(old.value)
+
+
+def manual() -> dict[str, list[re.Pattern[str]]]:
+    """Return the messages of the manual by label, ``<...>`` for anything."""
+    found: dict[str, list[re.Pattern[str]]] = {}
+    patterns: list[re.Pattern[str]] = []
+    for line in MANUAL.read_text().splitlines():
+        if match := re.fullmatch(r"\.\. _message-(.*):", line):
+            patterns = found.setdefault(match[1], [])
+        elif line.startswith("    ") and not found:
+            raise AssertionError(f"no label before {line}")
+        elif line.startswith("    <") or (line.startswith("    ") and not patterns):
+            parts = re.split(r"<[^>]*>", line.strip())
+            patterns.append(re.compile(".+".join(map(re.escape, parts))))
+    return found
+
+
+EXAMPLES = list(examples())
+
+
+@pytest.mark.parametrize(("name", "text"), EXAMPLES)
+def test_the_message_stands_in_the_manual(name: str, text: str) -> None:
+    patterns = manual().get(name)
+    assert patterns, f"messages.rst has no message-{name}"
+    assert any(pattern.fullmatch(text) for pattern in patterns), text
+
+
+@pytest.mark.parametrize("name", manual())
+def test_the_manual_has_no_message_of_the_past(name: str) -> None:
+    texts = [text for label_, text in EXAMPLES if label_ == name]
+    for pattern in manual()[name]:
+        assert any(pattern.fullmatch(text) for text in texts), pattern.pattern
+
+
+def test_no_kind_of_message_is_without_an_example() -> None:
+    kinds = {label(kind) for kind in (*Requirement, *Obstacle, *RULED_OUT)}
+    assert kinds <= {name for name, _ in EXAMPLES}
