@@ -78,16 +78,24 @@ class Client:
             processes.die_with_parent()
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_DFL)
-            os.dup2(out, 1)
-            os.dup2(err, 2)
+            sys.stdout, sys.stderr = os.fdopen(out, "w"), os.fdopen(err, "w")
+            # From where it takes its own name.
+            sys.argv = ["openstack", *arguments]
             for name in [name for name in os.environ if name.startswith("OS_")]:
                 del os.environ[name]
             os.environ.update(self.environment)
-            status = openstackclient.shell.main(arguments)
+            status = _run_shell(arguments)
             sys.stdout.flush()
             sys.stderr.flush()
         finally:
             os._exit(status)
+
+
+def _run_shell(arguments: list[str]) -> int:
+    try:
+        return int(openstackclient.shell.main(arguments))
+    except SystemExit as exc:  # --help, --version and errors of usage
+        return exc.code if isinstance(exc.code, int) else int(exc.code is not None)
 
 
 def _wait(pid: int) -> int:

@@ -202,6 +202,8 @@ class Cloud:
             os.close(fd)
 
     def _is_locked(self) -> bool:
+        if not self.layout.lock.exists():
+            return False
         try:
             with self._locked(timeout=0):
                 return False

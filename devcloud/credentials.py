@@ -13,6 +13,7 @@
 
 import json
 import os
+import shlex
 from pathlib import Path
 
 from devcloud.config import common
@@ -52,7 +53,7 @@ def environment(
 def write(settings: CloudSettings, layout: Layout, ports: Ports) -> None:
     """Both files, readable by the owner only."""
     variables = environment(settings, layout, ports)
-    lines = [f"export {name}='{value}'" for name, value in variables.items()]
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
     cloud = {
         "auth": {
             "auth_url": ports.url("keystone"),

@@ -11,6 +11,7 @@
 #    under the License.
 """What ``make cloud-status`` tells of a cloud."""
 
+import shlex
 from collections.abc import Iterator
 
 from devcloud.cloud import Cloud, Running
@@ -47,4 +48,5 @@ def _lines(cloud: Cloud, running: Running) -> Iterator[str]:
     yield f"  logs       {cloud.layout.logs}"
     if cloud.layout.deaths.exists():
         yield "  DIED       " + cloud.layout.deaths.read_text().strip()
-    yield f"  use it     source {cloud.layout.openrc}; openstack server list"
+    openrc = shlex.quote(str(cloud.layout.openrc))
+    yield f"  use it     source {openrc}; openstack server list"

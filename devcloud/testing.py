@@ -30,7 +30,7 @@ from devcloud.simhost.settings import HostSettings
 INSTANCE_TIMEOUT = 60
 
 
-class CloudFixture(fixtures.Fixture):  # type: ignore[misc]
+class CloudFixture(fixtures.Fixture):
     """A running cloud; it ends with the test, or with the test's process.
 
     :param state: its state folder, logs included
@@ -60,9 +60,10 @@ class CloudFixture(fixtures.Fixture):  # type: ignore[misc]
     @cached_property
     def connection(self) -> openstack.connection.Connection:
         """openstacksdk, logged in as admin."""
-        config = {"config_files": [str(self.cloud.layout.clouds_yaml)]}
-        region = openstack.config.OpenStackConfig(**config, load_envvars=False)
-        return openstack.connection.Connection(config=region.get_one("devcloud"))
+        config = openstack.config.OpenStackConfig(
+            config_files=[str(self.cloud.layout.clouds_yaml)], load_envvars=False
+        )
+        return openstack.connection.Connection(config=config.get_one("devcloud"))
 
     def make_flavor(self, name: str, **extra_specs: str) -> str:
         """A flavor's id; write a colon in a key as two underscores."""
@@ -73,7 +74,7 @@ class CloudFixture(fixtures.Fixture):  # type: ignore[misc]
         self.connection.compute.create_flavor_extra_specs(flavor, specs)
         return str(flavor.id)
 
-    def make_image(self, name: str, **properties: str) -> str:
+    def make_image(self, name: str, **properties: Any) -> str:
         """The id of an empty image: the guest's firmware runs, and that is all."""
         file = self.cloud.layout.images / f"{name}.qcow2"
         subprocess.run(["qemu-img", "create", "-qf", "qcow2", file, "16M"], check=True)

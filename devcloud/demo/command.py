@@ -11,6 +11,7 @@
 #    under the License.
 """``python -m devcloud demo``: a cloud, the scenario in it, and its end."""
 
+import shlex
 import signal
 
 from devcloud.client import Client
@@ -38,7 +39,7 @@ def run(cloud: Cloud, settings: CloudSettings) -> None:
         progress.say("the cloud is up")
         client = Client(cloud.environment)
         stage = Stage(client, cloud.shell_environment, progress)
-        print(f"  $ source {cloud.layout.openrc}")
+        print(f"  $ source {shlex.quote(str(cloud.layout.openrc))}")
         Scenario(cloud, stage).play()
     except StepFailed as exc:
         raise CloudError(_explain(cloud, exc)) from exc

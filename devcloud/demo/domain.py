@@ -13,15 +13,24 @@
 
 import copy
 import dataclasses
+from typing import cast
 
 from lxml import etree
 
 #: Devices that libvirt can put behind an IOMMU, as the guest's driver sees it.
-_VIRTIO = (
-    "disk[target/@bus='virtio'] | interface[model/@type='virtio'] | "
-    "controller[@model='virtio-scsi' or @type='virtio-serial'] | "
-    "input[@bus='virtio'] | video[model/@type='virtio'] | "
-    "rng[@model='virtio'] | memballoon[@model='virtio'] | vsock | filesystem"
+_VIRTIO = "|".join(
+    f"devices/{device}"
+    for device in (
+        "disk[target/@bus='virtio']",
+        "interface[model/@type='virtio']",
+        "controller[@model='virtio-scsi' or @type='virtio-serial']",
+        "input[@bus='virtio']",
+        "video[model/@type='virtio']",
+        "rng[@model='virtio']",
+        "memballoon[@model='virtio']",
+        "vsock",
+        "filesystem",
+    )
 )
 
 
@@ -41,17 +50,16 @@ class DomainFacts:
     @classmethod
     def of(cls, xml: str) -> "DomainFacts":
         domain = etree.fromstring(xml)
-        security = domain.find("launchSecurity")
         policy = domain.findtext("launchSecurity/policy")
         return cls(
-            launch_security=None if security is None else security.get("type"),
+            launch_security=_attribute(domain, "launchSecurity", "type"),
             policy=None if policy is None else int(policy, 16),
-            machine=domain.find("os/type").get("machine"),
+            machine=_attribute(domain, "os/type", "machine") or "",
             loader=domain.findtext("os/loader"),
             locked=domain.find("memoryBacking/locked") is not None,
             virtio={
                 _name(device): device.find("driver[@iommu='on']") is not None
-                for device in domain.find("devices").xpath(_VIRTIO)
+                for device in _virtio(domain)
             },
         )
 
@@ -60,9 +68,18 @@ def excerpt(xml: str) -> str:
     """The elements that the facts come from; of devices no more than a driver."""
     domain = etree.fromstring(xml)
     parts = [domain.find(path) for path in ("os/type", "os/loader", "memoryBacking")]
-    parts += [_only_driver(d) for d in domain.find("devices").xpath(_VIRTIO)]
+    parts += [_only_driver(device) for device in _virtio(domain)]
     parts.append(domain.find("launchSecurity"))
     return "\n".join(text_of(part) for part in parts if part is not None)
+
+
+def _virtio(domain: etree._Element) -> list[etree._Element]:
+    return cast("list[etree._Element]", domain.xpath(_VIRTIO))
+
+
+def _attribute(domain: etree._Element, path: str, name: str) -> str | None:
+    element = domain.find(path)
+    return None if element is None else element.get(name)
 
 
 def _name(device: etree._Element) -> str:
@@ -75,6 +92,8 @@ def _only_driver(device: etree._Element) -> etree._Element:
     for child in device:
         if child.tag not in ("driver", "target"):
             device.remove(child)
+    if not len(device):
+        device.text = None
     return device
 
 

@@ -12,6 +12,7 @@
 """The demo's steps: what an operator and a user do, and what comes of it."""
 
 import re
+import shlex
 
 from lxml import etree
 
@@ -70,9 +71,10 @@ class Scenario:
         xml = self.stage.shell("virsh domcapabilities", quiet=True)
         sev = etree.fromstring(xml).find("features/sev")
         check("libvirt knows what SEV is", sev is not None)
+        assert sev is not None
         self.stage.say(text_of(sev))
         check("libvirt finds it on this host", sev.get("supported"), "yes")
-        self.slots = int(sev.findtext("maxGuests"))
+        self.slots = int(sev.findtext("maxGuests", "0"))
         if self.simulated:
             slots = self.host.settings.sev_slots
             check(f"it counts the simulator's {slots} slots", self.slots, slots)
@@ -86,7 +88,7 @@ class Scenario:
 
     def _driver_said(self) -> list[str]:
         """What nova-compute logged of SEV, without time and process."""
-        log = self.cloud.layout.log("nova")
+        log = shlex.quote(str(self.cloud.layout.log("nova")))
         lines = self.stage.shell(f"grep 'INFO sev_driver.*] AMD SEV' {log}", quiet=True)
         return [line.partition("] ")[2] for line in lines.splitlines()]
 
@@ -126,10 +128,10 @@ class Scenario:
         self.stage.check(f"the flavor {flavor} asks for memory encryption", asked)
 
     def make_image(self, name: str, options: str = "") -> None:
-        file = self.cloud.layout.images / f"{name}.qcow2"
+        file = shlex.quote(str(self.cloud.layout.images / f"{name}.qcow2"))
         # Empty: the firmware runs, which is all that an ACTIVE guest needs.
-        self.stage.shell(f"qemu-img create -q -f qcow2 '{file}' 16M")
-        words = f"image create {name} --disk-format qcow2 {options} --file '{file}'"
+        self.stage.shell(f"qemu-img create -q -f qcow2 {file} 16M")
+        words = f"image create {name} --disk-format qcow2 {options} --file {file}"
         shown = self.stage.openstack(" ".join(words.split()) + " -c name -c status")
         self.stage.check("the image is active", fields(shown)["status"], "active")
 

@@ -9,7 +9,10 @@
 #    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 #    License for the specific language governing permissions and limitations
 #    under the License.
-"""Run one service: ``python -m devcloud.services NAME STATE --listen FD --report FD``."""
+"""Run one service: ``python -m devcloud.services NAME STATE --listen --report``.
+
+The options are the numbers of file descriptors that init leaves open for it.
+"""
 
 import argparse
 import importlib

@@ -11,12 +11,16 @@
 #    under the License.
 """keystone: users, and the catalog of the cloud's services."""
 
+import functools
 import os
 import uuid
 
 from devcloud.config import common
 from devcloud.endpoints import ENDPOINTS
 from devcloud.services import Service, forked, sqlite, web
+
+#: The keys belong to us: there is no user keystone.
+AS_ROOT = ("--keystone-user", "root", "--keystone-group", "root")
 
 
 def run(service: Service) -> None:
@@ -30,7 +34,7 @@ def run(service: Service) -> None:
         cli.main(["keystone-manage", "--config-file", f"{etc}/keystone.conf", *command])
 
     keys = [
-        forked.start(what, lambda what=what: manage(what, *_as_root()))
+        forked.start(what, functools.partial(manage, what, *AS_ROOT))
         for what in ("fernet_setup", "credential_setup")
     ]
     service.report.progress("creating the database")
@@ -49,11 +53,6 @@ def run(service: Service) -> None:
     from keystone.wsgi.api import application
 
     web.serve(service, application)
-
-
-def _as_root() -> tuple[str, ...]:
-    """Own the keys ourselves: there is no user keystone."""
-    return ("--keystone-user", "root", "--keystone-group", "root")
 
 
 def _add_service_user(password: str) -> None:

@@ -18,18 +18,18 @@ import pytest
 
 from devcloud.testing import CloudFixture
 
-HOSTS = {
+HOSTS: dict[str, dict[str, Any]] = {
     "no slots": {"max_asid": 0},
     "SEV switched off": {"sev": False},
 }
 
 
-@pytest.fixture(scope="module", params=HOSTS.values(), ids=HOSTS.keys())
+@pytest.fixture(scope="module", params=HOSTS)
 def host_without_sev(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[CloudFixture]:
-    settings: dict[str, Any] = request.param
-    with CloudFixture(tmp_path_factory.mktemp("no-sev"), **settings) as fixture:
+    state = tmp_path_factory.mktemp("no-sev")
+    with CloudFixture(state, **HOSTS[request.param]) as fixture:
         yield fixture
 
 
