@@ -22,6 +22,7 @@ import sys
 import tempfile
 from typing import BinaryIO, NamedTuple, NoReturn
 
+import cliff.app
 import openstackclient.shell
 
 from devcloud import processes
@@ -68,19 +69,22 @@ class Client:
             sys.stderr.flush()
             pid = os.fork()
             if pid == 0:
-                self._become_client(arguments, out.fileno(), err.fileno())
+                self._become_client(program, arguments, out.fileno(), err.fileno())
             status = _wait(pid)
             return Outcome(status, _all_of(out), _all_of(err))
 
-    def _become_client(self, arguments: list[str], out: int, err: int) -> NoReturn:
+    def _become_client(
+        self, program: str, arguments: list[str], out: int, err: int
+    ) -> NoReturn:
         status = 1
         try:
             processes.die_with_parent()
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_DFL)
             sys.stdout, sys.stderr = os.fdopen(out, "w"), os.fdopen(err, "w")
-            # From where it takes its own name.
-            sys.argv = ["openstack", *arguments]
+            # Else it takes the name of the program that has imported it.
+            cliff.app.App.NAME = program
+            sys.argv = [program, *arguments]
             for name in [name for name in os.environ if name.startswith("OS_")]:
                 del os.environ[name]
             os.environ.update(self.environment)
