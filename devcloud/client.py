@@ -20,6 +20,7 @@ import shlex
 import signal
 import sys
 import tempfile
+import traceback
 from typing import BinaryIO, NamedTuple, NoReturn
 
 import cliff.app
@@ -81,7 +82,9 @@ class Client:
             processes.die_with_parent()
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_DFL)
-            sys.stdout, sys.stderr = os.fdopen(out, "w"), os.fdopen(err, "w")
+            os.dup2(out, 1)
+            os.dup2(err, 2)
+            sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
             # Else it takes the name of the program that has imported it.
             cliff.app.App.NAME = program
             sys.argv = [program, *arguments]
@@ -89,9 +92,11 @@ class Client:
                 del os.environ[name]
             os.environ.update(self.environment)
             status = _run_shell(arguments)
+        except BaseException:
+            traceback.print_exc()
+        finally:
             sys.stdout.flush()
             sys.stderr.flush()
-        finally:
             os._exit(status)
 
 
