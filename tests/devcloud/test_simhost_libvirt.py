@@ -97,7 +97,8 @@ class LiveHost:
 
     def restart_libvirtd(self):
         self.connection.close()
-        os.kill(self.libvirtd_pid, signal.SIGTERM)
+        # Not SIGTERM: just after a guest ended, libvirt 11.3 takes 30 s to obey.
+        os.kill(self.libvirtd_pid, signal.SIGKILL)
         assert "started again" in self.process.stderr.readline()
         self.connection = libvirt.open(self.host.uri)
 
