@@ -23,7 +23,7 @@ from devcloud.cloud import Cloud, CloudError
 from devcloud.hosts import kind_here
 from devcloud.layout import TREE, Layout
 from devcloud.progress import Progress
-from devcloud.settings import DRIVER, CloudSettings
+from devcloud.settings import DRIVER, CloudSettings, several
 
 
 def demo(args: argparse.Namespace) -> None:
@@ -91,7 +91,8 @@ def _settings(args: argparse.Namespace) -> CloudSettings:
     if args.no_sev:
         changes["sev"] = False
     node = dataclasses.replace(settings.nodes[0], **changes)
-    return dataclasses.replace(settings, nodes=(node,))
+    nodes = several(node, args.nodes) if args.nodes > 1 else (node,)
+    return dataclasses.replace(settings, nodes=nodes)
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:
@@ -129,6 +130,13 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--slots", type=int, metavar="N", help="SEV slots of a simulated host"
+    )
+    command.add_argument(
+        "--nodes",
+        type=int,
+        metavar="N",
+        default=1,
+        help="compute hosts; for more than one: make setup-multinode",
     )
     command.add_argument(
         "--no-sev", action="store_true", help="a simulated host with SEV switched off"

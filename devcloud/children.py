@@ -63,6 +63,11 @@ class Children:
         # reap() waits for it; Popen's own waiting would only be in its way.
         process.returncode = 0
 
+    def pid(self, name: str) -> int | None:
+        """The process of that name, if it has not been reaped."""
+        pids = {name: pid for pid, name in self._names.items()}
+        return pids.get(name)
+
     def reap(self) -> list[Death]:
         """Who of ours has ended. Orphans are waited for and forgotten."""
         self.signals.recv(4096)

@@ -23,6 +23,7 @@ import socket
 import sys
 import time
 import traceback
+from typing import NoReturn
 
 from devcloud import credentials, endpoints
 from devcloud.children import Children, Death
@@ -82,7 +83,7 @@ class Init:
             for death in self._next_deaths():
                 raise ServiceDied(death)
 
-    def stay(self) -> None:
+    def stay(self) -> NoReturn:
         """Reap for ever, and say what of the cloud has ended."""
         while True:
             for death in self._next_deaths():
@@ -105,7 +106,7 @@ class Init:
         command += [str(self.layout.state), "--listen", str(fds[0])]
         command += ["--report", str(fds[1])]
         self.children.spawn(
-            name, command, _environment(self.layout), self.layout.log(name), fds
+            name, command, environment(self.layout), self.layout.log(name), fds
         )
         self.starting.add(name)
 
@@ -124,7 +125,7 @@ class Init:
         return self.children.reap()
 
 
-def _environment(layout: Layout) -> dict[str, str]:
+def environment(layout: Layout) -> dict[str, str]:
     """What the services see of ours: nothing that could mislead them."""
     kept = ("HOME", "LANG", "LC_ALL", "PYTHONDONTWRITEBYTECODE")
     environment = {name: os.environ[name] for name in kept if name in os.environ}
@@ -137,11 +138,11 @@ def _environment(layout: Layout) -> dict[str, str]:
     return environment
 
 
-def main() -> int:
+def main(kind: type[Init] = Init) -> int:
     layout = Layout(sys.argv[1])
     report = Reporter(int(sys.argv[2]), "cloud")
     os.set_inheritable(report.fd, False)
-    init = Init(layout, report)
+    init = kind(layout, report)
     try:
         init.start()
     except BrokenPipeError:

@@ -19,6 +19,7 @@ import sys
 from devcloud.layout import TREE, Layout
 from devcloud.processes import ProcessId, only_child
 from devcloud.reports import ReportReader
+from devcloud.settings import CloudSettings
 
 NAMESPACES = ("--pid", "--mount", "--uts", "--mount-proc", "--propagation", "private")
 
@@ -29,7 +30,9 @@ class Launch:
     def __init__(self, layout: Layout, *, held: bool, lock: int) -> None:
         read, write = os.pipe()
         command = ["unshare", "--fork", "--kill-child", *NAMESPACES, "--"]
-        command += [sys.executable, "-m", "devcloud.init"]
+        several = CloudSettings.read(layout.settings).multinode
+        module = "devcloud.multinode.init" if several else "devcloud.init"
+        command += [sys.executable, "-m", module]
         command += [str(layout.state), str(write)]
         if held:
             # When we die, however, the kernel kills unshare, and with it init.

@@ -28,6 +28,7 @@ class Layout:
         self.running = self.state / "running.json"
         self.ports = self.state / "ports.json"
         self.lock = self.state / "lock"
+        self.control = self.state / "control"
         self.openrc = self.state / "openrc"
         self.clouds_yaml = self.state / "clouds.yaml"
         self.logs = self.state / "logs"

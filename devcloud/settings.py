@@ -29,13 +29,17 @@ class CloudSettings:
     driver: str = DRIVER
     #: "simulated", or "real" for this machine's own SEV.
     host: str = "simulated"
-    #: The compute hosts; one for now.
+    #: The compute hosts. More than one: see devcloud.multinode.
     nodes: tuple[HostSettings, ...] = (HostSettings(),)
     #: Options laid over nova.conf: {section: {option: value}}.
     nova: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
     #: Of the user admin and of the services' own user. The cloud answers on
     #: loopback only, but everybody on the machine can reach that.
     password: str = dataclasses.field(default_factory=lambda: secrets.token_hex(8))
+
+    @property
+    def multinode(self) -> bool:
+        return len(self.nodes) > 1
 
     def write(self, path: Path) -> None:
         path.touch(mode=0o600)
@@ -46,3 +50,17 @@ class CloudSettings:
         values = json.loads(path.read_text())
         nodes = tuple(HostSettings(**node) for node in values.pop("nodes"))
         return cls(nodes=nodes, **values)
+
+
+def several(node: HostSettings, count: int) -> tuple[HostSettings, ...]:
+    """Hosts like that one: node1, node2 ..., which do not share a port."""
+    return tuple(
+        node.replace(
+            name=f"node{number}",
+            remote_display_port_min=5900 + 100 * (number - 1),
+            remote_display_port_max=5999 + 100 * (number - 1),
+            migration_port_min=49152 + 64 * (number - 1),
+            migration_port_max=49215 + 64 * (number - 1),
+        )
+        for number in range(1, count + 1)
+    )

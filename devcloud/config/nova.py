@@ -29,17 +29,22 @@ PRIVSEP = ("nova_sys_admin", "privsep_osbrick", "vif_plug_ovs_privileged")
 def write(settings: CloudSettings, layout: Layout, ports: Ports) -> None:
     etc = layout.etc("nova")
     (layout.lib("nova") / "instances").mkdir(parents=True, exist_ok=True)
-    ini.write(
-        etc / "nova.conf",
-        ini.merged(
-            _process(layout),
-            _databases(layout),
-            _neighbours(settings, ports),
-            _compute(settings, layout),
-            settings.nova,
-        ),
-    )
+    ini.write(etc / "nova.conf", sections(settings, layout, ports))
     shutil.copy(Path(sys.prefix, "etc/nova/api-paste.ini"), etc / "api-paste.ini")
+
+
+def sections(
+    settings: CloudSettings, layout: Layout, ports: Ports, *layers: ini.Sections
+) -> dict[str, dict[str, Any]]:
+    """All options; layers may change ours, and the cloud's settings any."""
+    return ini.merged(
+        _process(layout),
+        _databases(layout),
+        _neighbours(settings, ports),
+        _compute(settings, layout),
+        *layers,
+        settings.nova,
+    )
 
 
 def _process(layout: Layout) -> ini.Sections:

@@ -18,14 +18,16 @@ process, and one process starts four times as fast.
 
 import os
 import shlex
-import sys
 
-from devcloud.services import Service, forked, sqlite, web
+from devcloud.services import Service, nova_api, nova_databases, sqlite, web
 
 COMPUTE = "nova-compute"
 
 
 def run(service: Service) -> None:
+    if service.settings.multinode:
+        nova_api.run(service)
+        return
     # Native threads, as nova-compute has them; nova-manage would take eventlet,
     # and who comes first decides for the process.
     os.environ["OS_NOVA_DISABLE_EVENTLET_PATCHING"] = "1"
@@ -43,27 +45,12 @@ def run(service: Service) -> None:
 
 
 def _create_databases(service: Service) -> None:
-    """What nova-manage does for a first installation, with one cell."""
-    layout = service.layout
-    sqlite.create(map(layout.database, ("nova_api", "nova_cell0", "nova")))
+    database = service.layout.database
+    sqlite.create(map(database, ("nova_api", "nova_cell0", "nova")))
     sqlite.take_turns()
-
-    from nova.cmd import manage
-
-    def nova_manage(*command: str) -> None:
-        def main() -> object:
-            sys.argv = ["nova-manage", "--config-file", conf, *command]
-            return manage.main()
-
-        forked.run(" ".join(("nova-manage", *command)), main)
-
-    conf = f"{layout.etc('nova')}/nova.conf"
-    cell0 = f"sqlite:///{layout.database('nova_cell0')}?timeout=60"
-    service.report.progress("creating the databases")
-    nova_manage("api_db", "sync")
-    nova_manage("cell_v2", "map_cell0", "--database_connection", cell0)
-    nova_manage("db", "sync")
-    nova_manage("cell_v2", "create_cell", "--name", "cell1")
+    # nova-manage's own guess of its name would come after the query.
+    cell0 = f"sqlite:///{database('nova_cell0')}?timeout=60"
+    nova_databases.create(service, "--database_connection", cell0)
 
 
 def _prepare_compute() -> None:

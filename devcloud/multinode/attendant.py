@@ -1,0 +1,103 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""Keeps processes, and starts and ends them when it is asked to."""
+
+import os
+import selectors
+import signal
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from pathlib import Path
+
+from devcloud.children import Children, Death
+from devcloud.layout import Layout
+from devcloud.multinode.control import ControlError, ControlSocket, Request
+
+#: For a process that was asked to end, before it is killed.
+PATIENCE = 8.0
+
+
+class Attendant(ABC):
+    """The first process of a cloud or of a host, once it is up."""
+
+    layout: Layout
+    children: Children
+    events: selectors.DefaultSelector
+
+    def listen(self, path: Path) -> None:
+        """From now on take requests; ``stay`` does them."""
+        self.requests: deque[Request] = deque()
+        control = ControlSocket(path)
+
+        def accept() -> list[Death]:
+            self.requests.append(control.accept())
+            return []
+
+        self.events.register(control, selectors.EVENT_READ, accept)
+
+    def stay(self) -> None:
+        """Reap for ever, do what is asked, and write down who ended unasked."""
+        while True:
+            for death in self._next_deaths():
+                line = f"{time.ctime()}: {death.name} {death.how}"
+                with self.layout.deaths.open("a") as file:
+                    print(line, file=file)
+            while self.requests:
+                self._serve(self.requests.popleft())
+
+    @abstractmethod
+    def start_process(self, name: str) -> None:
+        """Start it; return when that is all there is to do."""
+
+    def target(self, name: str) -> int | None:
+        """Whom to signal for that name; None when it does not run."""
+        return self.children.pid(name)
+
+    def _serve(self, request: Request) -> None:
+        try:
+            self._do(request.action, request.name)
+        except Exception as exc:
+            request.answer(f"{type(exc).__name__}: {exc}")
+        else:
+            request.answer()
+
+    def _do(self, action: str, name: str) -> None:
+        match action:
+            case "start" if self.target(name):
+                raise ControlError("it runs already")
+            case "start":
+                self.start_process(name)
+            case "stop":
+                self._end(name, signal.SIGTERM)
+            case "kill":
+                self._end(name, signal.SIGKILL)
+            case _:
+                raise ControlError("not one of start, stop, kill")
+
+    def _end(self, name: str, number: signal.Signals) -> None:
+        """Send the signal and wait for the end, which then is none to report."""
+        pid = self.target(name)
+        if pid is None:
+            raise ControlError("it does not run")
+        os.kill(pid, number)
+        deadline = time.monotonic() + PATIENCE
+        while self.children.pid(name):
+            self._next_deaths(max(0.0, deadline - time.monotonic()))
+            if time.monotonic() >= deadline and (pid := self.target(name)):
+                os.kill(pid, signal.SIGKILL)
+                deadline += PATIENCE
+
+    def _next_deaths(self, timeout: float | None = None) -> list[Death]:
+        """Wait for something to happen; return who died of it."""
+        ready = self.events.select(timeout)
+        return [death for key, _ in ready for death in key.data()]

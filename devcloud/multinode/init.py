@@ -1,0 +1,164 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""The first process of a cloud with several hosts."""
+
+import selectors
+import socket
+import sys
+from pathlib import Path
+
+from devcloud.children import Death
+from devcloud.endpoints import Ports
+from devcloud.init import SERVICES, Init, ServiceDied, main
+from devcloud.init import environment as environment_of
+from devcloud.multinode import config, control, mariadb, node, rabbitmq
+from devcloud.multinode.attendant import Attendant
+from devcloud.multinode.control import ControlError
+from devcloud.multinode.readiness import ReadinessSocket
+from devcloud.processes import only_child
+from devcloud.reports import Report
+from devcloud.services import nova_api
+
+CONDUCTOR, SCHEDULER = "nova-conductor", "nova-scheduler"
+
+
+class ClusterInit(Attendant, Init):
+    """Starts one cloud, and stays with it and its hosts."""
+
+    up = False
+
+    def start(self) -> None:
+        """Start everything; return when all services are ready."""
+        listeners = self._configure()
+        # Nova waits for its databases, and all others wait for keystone.
+        self._start_databases()
+        for name in SERVICES:
+            self._start_service(name, listeners[name])
+        self._start_queue()
+        for name in self.nodes:
+            self._switch_on(name)
+        self._until_ready(mariadb.NAME)
+        self._start_service("nova", listeners["nova"])
+        self.starting |= {nova_api.DATABASES, CONDUCTOR}
+        self._until_ready(nova_api.DATABASES, rabbitmq.NAME)
+        self._start_nova(CONDUCTOR)
+        self._start_nova(SCHEDULER)
+        self._until_ready(CONDUCTOR, *self.nodes)
+        for name in self.nodes:
+            self._start_compute(name)
+        self._until_ready()
+        self.listen(self.layout.control)
+        self.up = True
+
+    @property
+    def nodes(self) -> list[str]:
+        return [settings.name for settings in self.settings.nodes]
+
+    def start_process(self, name: str) -> None:
+        if name in self.nodes:
+            self._switch_on(name)
+            self._until_ready(name)
+            self._start_compute(name)
+        elif name in (CONDUCTOR, SCHEDULER):
+            self._start_nova(name)
+        else:
+            raise ControlError("only hosts, nova-conductor and nova-scheduler")
+
+    def target(self, name: str) -> int | None:
+        pid = super().target(name)
+        # A host is its first process; unshare only waits for that one.
+        return only_child(pid) if pid and name in self.nodes else pid
+
+    def _configure(self) -> dict[str, socket.socket]:
+        listeners = super()._configure()
+        self.databases = mariadb.MariaDB(self.settings, self.layout)
+        self.queue = rabbitmq.RabbitMQ(self.settings, self.layout)
+        self.databases.write()
+        self.queue.write()
+        config.write(
+            self.settings,
+            self.layout,
+            Ports.of(listeners),
+            queue=self.queue,
+            databases=self.databases,
+        )
+        return listeners
+
+    def _start_databases(self) -> None:
+        fds = (self.databases.listener.fileno(),)
+        environment = environment_of(self.layout)
+        self._start_server(mariadb.NAME, self.databases.command(), environment, fds)
+
+    def _start_queue(self) -> None:
+        command, environment = self.queue.command(), self.queue.environment()
+        self._start_server(rabbitmq.NAME, command, environment)
+
+    def _start_server(
+        self,
+        name: str,
+        command: list[str],
+        environment: dict[str, str],
+        fds: tuple[int, ...] = (),
+    ) -> None:
+        """Start one that tells by itself when it is up."""
+        readiness = ReadinessSocket()
+        environment = environment | readiness.environment
+
+        def see() -> list[Death]:
+            if readiness.is_ready():
+                self.events.unregister(readiness)
+                readiness.close()
+                self._take(Report(name, "ready"))
+            return []
+
+        self.events.register(readiness, selectors.EVENT_READ, see)
+        self.children.spawn(name, command, environment, self.layout.log(name), fds)
+        self.starting.add(name)
+
+    def _start_nova(self, name: str) -> None:
+        """One of Nova's own scripts."""
+        program = Path(sys.executable).with_name(name)
+        conf = config.control_conf(self.layout)
+        command = [str(program), "--config-file", str(conf)]
+        environment = environment_of(self.layout)
+        self.children.spawn(name, command, environment, self.layout.log(name))
+
+    def _switch_on(self, name: str) -> None:
+        command = node.command(self.layout, name, self.services_fd)
+        log, fds = self.layout.log(f"init-{name}"), (self.services_fd,)
+        self.children.spawn(name, command, environment_of(self.layout), log, fds)
+        self.starting.add(name)
+
+    def _start_compute(self, name: str) -> None:
+        control.ask(self.layout.host(name) / "control", "start", node.COMPUTE)
+
+    def _until_ready(self, *names: str) -> None:
+        """Wait until these are ready, or all that are starting."""
+        while self.starting & set(names) if names else self.starting:
+            for death in self._next_deaths():
+                raise ServiceDied(death)
+
+    def _pass_on_reports(self) -> list[Death]:
+        for report in self.services.read() or ():
+            self._take(report)
+        return []
+
+    def _take(self, report: Report) -> None:
+        if report.event == "ready":
+            self.starting.discard(report.who)
+        # Once the cloud is up nobody listens any more.
+        if not self.up:
+            self.report.pass_on(report)
+
+
+if __name__ == "__main__":
+    sys.exit(main(ClusterInit))

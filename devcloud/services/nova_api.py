@@ -1,0 +1,92 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""Nova's API in a cloud with several hosts, where it is a process of its own.
+
+It has access to Nova's databases. So it makes them, and it is the one to see
+how far the other Nova processes are.
+"""
+
+import os
+import time
+from collections.abc import Callable
+
+from devcloud.reports import Reporter
+from devcloud.services import Service, nova_databases, web
+
+DATABASES, CONDUCTOR = "nova-databases", "nova-conductor"
+TIMEOUT = 120.0
+
+
+def run(service: Service) -> None:
+    # See devcloud.services.nova.
+    os.environ["OS_NOVA_DISABLE_EVENTLET_PATCHING"] = "1"
+    nova_databases.create(service)
+    _report_ready(service, DATABASES)
+    os.environ["OS_NOVA_CONFIG_DIR"] = str(service.layout.etc("nova"))
+    from nova.wsgi.osapi_compute import application
+
+    # nova-compute's first word is to the conductor. If nobody hears it, it
+    # says it again ten seconds later.
+    _until("nova-conductor has started", _is_conductor_there)
+    _report_ready(service, CONDUCTOR)
+    nodes = {node.name for node in service.settings.nodes}
+    _until("all hosts have reported what they have", lambda: _reported() == nodes)
+    _map_hosts()
+    web.serve(service, application)
+
+
+def _report_ready(service: Service, what: str) -> None:
+    Reporter(service.report.fd, what).ready()
+
+
+def _is_conductor_there() -> bool:
+    from nova import context, objects
+
+    admin = context.get_admin_context()
+    return bool(objects.ServiceList.get_by_binary(admin, CONDUCTOR))
+
+
+def _reported() -> set[str]:
+    """The hosts of which Placement knows everything.
+
+    Traits are what a host reports last, of itself and of its child providers.
+    """
+    from nova import context, objects
+    from nova.scheduler.client import report
+
+    admin = context.get_admin_context()
+    placement = report.report_client_singleton()
+
+    def complete(node: objects.ComputeNode) -> bool:
+        providers = placement.get_providers_in_tree(admin, node.uuid)
+        uuids = [provider["uuid"] for provider in providers]
+        traits = [placement.get_provider_traits(admin, uuid) for uuid in uuids]
+        return bool(traits) and all(known.traits for known in traits)
+
+    nodes = objects.ComputeNodeList.get_all(admin)
+    return {node.host for node in nodes if complete(node)}
+
+
+def _map_hosts() -> None:
+    from nova import context
+    from nova.objects import host_mapping
+
+    host_mapping.discover_hosts(context.get_admin_context())
+
+
+def _until(what: str, condition: Callable[[], bool]) -> None:
+    """There is no event to wait for: all of it shows in a database only."""
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"not in {TIMEOUT:.0f} s: {what}")
+        time.sleep(0.25)

@@ -1,0 +1,40 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""What nova-manage does for a first installation, with one cell."""
+
+import sys
+
+from devcloud.services import Service, forked
+
+
+def create(service: Service, *cell0: str) -> None:
+    """Fill the databases, and let Nova know where they are.
+
+    Without options for it, cell0's is the one whose name is nova.conf's with
+    _cell0 after it.
+    """
+    from nova.cmd import manage
+
+    conf = f"{service.layout.etc('nova')}/nova.conf"
+
+    def nova_manage(*command: str) -> None:
+        def main() -> object:
+            sys.argv = ["nova-manage", "--config-file", conf, *command]
+            return manage.main()
+
+        forked.run(" ".join(("nova-manage", *command)), main)
+
+    service.report.progress("creating the databases")
+    nova_manage("api_db", "sync")
+    nova_manage("cell_v2", "map_cell0", *cell0)
+    nova_manage("db", "sync")
+    nova_manage("cell_v2", "create_cell", "--name", "cell1")
