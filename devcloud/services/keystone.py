@@ -52,7 +52,20 @@ def run(service: Service) -> None:
     os.environ["OS_KEYSTONE_CONFIG_DIR"] = str(etc)
     from keystone.wsgi.api import application
 
+    _load_policy()
     web.serve(service, application)
+
+
+def _load_policy() -> None:
+    """Have it there before the first request.
+
+    Keystone makes it when it is first needed, and shows it to a second thread
+    half made: of two services that start at once one gets a status of 500.
+    """
+    from keystone.common.rbac_enforcer.enforcer import RBACEnforcer
+
+    RBACEnforcer.suppress_deprecation_warnings = True
+    RBACEnforcer()._enforcer.load_rules()
 
 
 def _add_service_user(password: str) -> None:
