@@ -317,6 +317,12 @@ def test_snp_as_far_as_this_libvirt_knows_it(node2):
     until(lambda: node2.host.slots_in_use()["sev_es_snp"] == 0, "the guest ended")
 
 
+def test_libvirtd_finds_no_control_groups_to_leave_behind(node1):
+    mounts = Path(f"/proc/{node1.libvirtd_pid}/mounts").read_text()
+    assert "/var/lib/libvirt" in mounts
+    assert "cgroup" not in mounts
+
+
 def test_guests_survive_a_restart_of_libvirtd(node1):
     node1.start("guest", flags=0)
     pid = node1.qemu_pid()
@@ -350,8 +356,9 @@ def test_all_ends_with_the_host_and_with_a_long_path(tmp_path):
     mounts = [f"/proc/{pid}/mountinfo" for pid in pids]
     assert all(map(os.path.exists, mounts))
     live.process.kill()
-    live.process.communicate()
+    live.process.wait()  # its input stays open, which would end it as well
     until(lambda: not any(map(os.path.exists, mounts)), "every process is gone")
+    live.process.communicate()
     assert str(state) not in Path("/proc/self/mountinfo").read_text()
     live.host.forget()
     assert not link.is_symlink()
