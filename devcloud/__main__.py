@@ -13,11 +13,10 @@
 
 import argparse
 import dataclasses
-import signal
 import sys
 from pathlib import Path
-from typing import NoReturn
 
+from devcloud import interrupts
 from devcloud import status as cloud_status
 from devcloud.cloud import Cloud, CloudError
 from devcloud.hosts import kind_here
@@ -61,8 +60,7 @@ def status(args: argparse.Namespace) -> None:
 
 def main() -> int:
     args = _parse()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+    interrupts.install()
     try:
         args.function(args)
     except CloudError as exc:
@@ -93,10 +91,6 @@ def _settings(args: argparse.Namespace) -> CloudSettings:
     node = dataclasses.replace(settings.nodes[0], **changes)
     nodes = several(node, args.nodes) if args.nodes > 1 else (node,)
     return dataclasses.replace(settings, nodes=nodes)
-
-
-def _interrupt(number: int, frame: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _parse() -> argparse.Namespace:

@@ -26,7 +26,7 @@ from typing import BinaryIO, NamedTuple, NoReturn
 import cliff.app
 import openstackclient.shell
 
-from devcloud import processes
+from devcloud import interrupts, processes
 
 
 class Outcome(NamedTuple):
@@ -68,9 +68,10 @@ class Client:
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             sys.stdout.flush()
             sys.stderr.flush()
-            pid = os.fork()
-            if pid == 0:
-                self._become_client(program, arguments, out.fileno(), err.fileno())
+            with interrupts.held_back():
+                pid = os.fork()
+                if pid == 0:
+                    self._become_client(program, arguments, out.fileno(), err.fileno())
             status = _wait(pid)
             return Outcome(status, _all_of(out), _all_of(err))
 
@@ -80,8 +81,7 @@ class Client:
         status = 1
         try:
             processes.die_with_parent()
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(number, signal.SIG_DFL)
+            interrupts.reset_after_fork()
             os.dup2(out, 1)
             os.dup2(err, 2)
             sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")

@@ -21,7 +21,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 
-from devcloud import credentials
+from devcloud import credentials, interrupts
 from devcloud.endpoints import Ports
 from devcloud.hosts import Host, compute_hosts
 from devcloud.launch import Launch, missing_programs
@@ -169,6 +169,7 @@ class Cloud:
             if running is None:
                 running = Running(launch.init(), since, owner)
                 running.write(self.layout)
+            interrupts.check()
             on_report(report)
             if report.event == "failed":
                 raise self._start_failed(report.text)

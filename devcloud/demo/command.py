@@ -12,8 +12,8 @@
 """``python -m devcloud demo``: a cloud, the scenario in it, and its end."""
 
 import shlex
-import signal
 
+from devcloud import interrupts
 from devcloud.client import Client
 from devcloud.cloud import Cloud, CloudError
 from devcloud.demo.scenario import Scenario
@@ -52,8 +52,7 @@ def run(cloud: Cloud, settings: CloudSettings) -> None:
 
 def _stop(cloud: Cloud, progress: Progress) -> None:
     # Stopping takes a moment and must be done: a second Ctrl-C changes nothing.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    interrupts.ignore()
     print()
     progress.say("stopping the cloud")
     cloud.stop()

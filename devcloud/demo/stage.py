@@ -16,6 +16,7 @@ import shlex
 import subprocess
 from collections.abc import Callable, Iterator
 
+from devcloud import interrupts
 from devcloud.client import Client, CommandFailed, Outcome
 from devcloud.progress import Progress
 
@@ -77,7 +78,9 @@ class Stage:
 
     def _run(self, command: str, run: Callable[[str], str], quiet: bool) -> str:
         print(f"  $ {command}", flush=True)
+        interrupts.check()
         output = run(command)
+        interrupts.check()
         if not quiet:
             self.say(output)
         return output

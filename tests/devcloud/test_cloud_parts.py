@@ -22,6 +22,7 @@ import pytest
 import sqlalchemy
 from oslo_db.sqlalchemy import enginefacade
 
+from devcloud import interrupts
 from devcloud.client import Client, CommandFailed
 from devcloud.cloud import Cloud, CloudError
 from devcloud.config import ini
@@ -204,3 +205,39 @@ def test_writers_take_turns(tmp_path: Path) -> None:
 
     # In a fork: the listener is for the whole process and stays.
     forked.run("two transfers", count)
+
+
+def test_an_interrupt_that_python_drops_is_remembered() -> None:
+    class Finalised:
+        def __del__(self) -> None:
+            # Whatever is raised here is printed and dropped.
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.sigpending()
+
+    def main() -> int:
+        interrupts.install()
+        interrupts.check()
+        Finalised()
+        try:
+            interrupts.check()
+        except KeyboardInterrupt:
+            return 0
+        return 1
+
+    forked.run("main", main)
+
+
+def test_an_interrupt_waits_for_a_fork_to_be_over() -> None:
+    def main() -> int:
+        interrupts.install()
+        steps = []
+        try:
+            with interrupts.held_back():
+                os.kill(os.getpid(), signal.SIGINT)
+                steps.append("forked")
+            steps.append("went on")
+        except KeyboardInterrupt:
+            return 0 if steps == ["forked"] else 1
+        return 1
+
+    forked.run("main", main)

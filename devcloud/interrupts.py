@@ -1,0 +1,69 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""Ctrl-C and its like: one exception, which does not get lost.
+
+Python drops an exception that a signal's handler raises in the wrong moment:
+while a fork runs its callbacks, or an object its finaliser ("Exception
+ignored in ..."). So no signal is let in during a fork, and what has come in
+is remembered and can be asked for.
+"""
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from typing import NoReturn
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+_received: list[int] = []
+
+
+def install() -> None:
+    """From now on each of the signals raises KeyboardInterrupt."""
+    for number in SIGNALS:
+        # nohup, or a shell that runs us in the background, wants it ignored.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _raise)
+
+
+def check() -> None:
+    """Raise KeyboardInterrupt if a signal has come whose own got lost."""
+    if _received:
+        raise KeyboardInterrupt
+
+
+def ignore() -> None:
+    """From now on none of the signals does anything."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[None]:
+    """Signals wait until this is over."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def reset_after_fork() -> None:
+    """Have the signals end this new process, as they end any other."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def _raise(number: int, frame: object) -> NoReturn:
+    _received.append(number)
+    raise KeyboardInterrupt
