@@ -37,6 +37,7 @@ from sev_driver import (
     requirements,
     translate,
     watch,
+    withdrawal,
 )
 from sev_driver.exceptions import RequirementsNotMet
 from sev_driver.lifecycle import Operation
@@ -162,9 +163,17 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         with translate.errors_as(translate.operation_error):
             super().rescue(context, instance, network_info, image_meta, *args, **kwargs)
 
-    def finish_migration(self, *args: Any, **kwargs: Any) -> None:
+    def finish_migration(
+        self,
+        context: Any,
+        migration: Any,
+        instance: objects.Instance,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        withdrawal.note_resize(instance)
         with translate.errors_as(translate.operation_error):
-            super().finish_migration(*args, **kwargs)
+            super().finish_migration(context, migration, instance, *args, **kwargs)
 
     def finish_revert_migration(self, *args: Any, **kwargs: Any) -> None:
         with translate.errors_as(translate.operation_error):
@@ -219,6 +228,12 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
             with translate.errors_as(translate.operation_error):
                 guard.check(request.model, xml)
         return super()._create_guest(context, xml, instance, *args, **kw)
+
+    def destroy(
+        self, context: Any, instance: objects.Instance, *args: Any, **kwargs: Any
+    ) -> None:
+        withdrawal.note_rebuild(self._host, instance)
+        super().destroy(context, instance, *args, **kwargs)
 
     # Operations that the encryption rules out
 

@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Nova's handle on one encrypted domain, guarded at the calls that matter."""
+"""Nova's handle on one domain, guarded at the calls that matter."""
 
 from __future__ import annotations
 
@@ -24,42 +24,53 @@ from nova.virt.libvirt import host as libvirt_host
 from sev_driver import device_needs, forbidden_devices, guard, translate
 from sev_driver.exceptions import RequirementsNotMet
 from sev_driver.lifecycle import Operation, require
-from sev_driver.requirements import GuestRequest
 
 
-class EncryptedGuest(libvirt_guest.Guest):  # type: ignore[misc]
-    """A guest that asked for encryption, whatever code of Nova's holds it."""
+class GuardedGuest(libvirt_guest.Guest):  # type: ignore[misc]
+    """A guest, whatever code of Nova's holds it; inert if it is a plain one.
 
-    def __init__(
-        self, domain: Any, instance: objects.Instance, request: GuestRequest
-    ) -> None:
+    What it asked for is looked up only when it matters: most handles are for a
+    glance at the power state, of an instance whose flavor is not even loaded.
+    """
+
+    def __init__(self, domain: Any, instance: objects.Instance) -> None:
         super().__init__(domain)
         self._instance = instance
-        self._request = request
 
     def launch(self, pause: bool = False) -> Any:
         """Start the domain as libvirt has it now, whoever defined it."""
-        with translate.errors_as(translate.operation_error):
-            guard.check(self._request.model, self.get_xml_desc(dump_inactive=True))
+        request = translate.guest_request(self._instance)
+        if request is not None:
+            with translate.errors_as(translate.operation_error):
+                guard.check(request.model, self.get_xml_desc(dump_inactive=True))
         return super().launch(pause)
 
-    def attach_device(self, conf: Any, persistent: bool = False, live: bool = False):  # type: ignore[no-untyped-def]
+    def attach_device(
+        self, conf: Any, persistent: bool = False, live: bool = False
+    ) -> None:
         """Attach a device with what an encrypted guest's devices need."""
-        with translate.errors_as(translate.operation_error):
-            violations = forbidden_devices.check_device(self._request, conf.to_xml())
-            if violations:
-                raise RequirementsNotMet(violations)
-        super().attach_device(_CompletedDevice(conf), persistent, live)
+        request = translate.guest_request(self._instance)
+        if request is not None:
+            with translate.errors_as(translate.operation_error):
+                violations = forbidden_devices.check_device(request, conf.to_xml())
+                if violations:
+                    raise RequirementsNotMet(violations)
+            conf = _CompletedDevice(conf)
+        super().attach_device(conf, persistent, live)
 
     def save_memory_state(self) -> None:
-        self._require(Operation.MANAGED_SAVE)
+        self._rule(Operation.MANAGED_SAVE)
+        super().save_memory_state()
 
     def migrate(self, *args: Any, **kwargs: Any) -> None:
-        self._require(Operation.LIVE_MIGRATION)
+        self._rule(Operation.LIVE_MIGRATION)
+        super().migrate(*args, **kwargs)
 
-    def _require(self, operation: Operation) -> None:
-        with translate.errors_as(translate.operation_error):
-            require(operation, self._request.model)
+    def _rule(self, operation: Operation) -> None:
+        request = translate.guest_request(self._instance)
+        if request is not None:
+            with translate.errors_as(translate.operation_error):
+                require(operation, request.model)
 
 
 class _CompletedDevice:
@@ -73,7 +84,7 @@ class _CompletedDevice:
 
 
 def guard_lookups(host: libvirt_host.Host) -> None:
-    """Have ``host.get_guest`` return an :class:`EncryptedGuest` where one is due.
+    """Have ``host.get_guest`` return a :class:`GuardedGuest`.
 
     Nova starts, saves and extends guests from many places, and all of them look
     the guest up here: the one seam that none can go round.
@@ -81,10 +92,6 @@ def guard_lookups(host: libvirt_host.Host) -> None:
     lookup: Callable[[objects.Instance], libvirt_guest.Guest] = host.get_guest
 
     def get_guest(instance: objects.Instance) -> libvirt_guest.Guest:
-        guest = lookup(instance)
-        request = translate.guest_request(instance)
-        if request is None:
-            return guest
-        return EncryptedGuest(guest._domain, instance, request)
+        return GuardedGuest(lookup(instance)._domain, instance)
 
     host.get_guest = get_guest

@@ -43,7 +43,19 @@ def guest_request(instance: objects.Instance) -> GuestRequest | None:
     Rests on the instance's own flavor and image: the image that a caller holds
     may be a rescue image, which has no say in this.
     """
-    flavor, image = instance.flavor, instance.image_meta
+    return request_with(instance.flavor, instance)
+
+
+def request_with(
+    flavor: objects.Flavor, instance: objects.Instance
+) -> GuestRequest | None:
+    """Return what ``instance`` would ask for if it had ``flavor``."""
+    if not (
+        "hw:mem_encryption" in flavor.extra_specs
+        or "image_hw_mem_encryption" in instance.system_metadata
+    ):
+        return None  # Plain guests pay for no more than this.
+    image = instance.image_meta
     flavor_key = f"hw:mem_encryption of flavor {flavor.name}"
     image_key = f"hw_mem_encryption of {_image_name(image)}"
     text = flavor.extra_specs.get("hw:mem_encryption")

@@ -25,7 +25,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 #: What each ring may import besides the standard library and itself.
 CORE = {"lxml", "os_traits"}
 EDGES = {"conf": {"oslo_config"}, "host": {"libvirt"}}
-SHELLS = {"audit", "driver", "guest", "translate", "releases", "watch"}
+SHELLS = {"audit", "driver", "guest", "translate", "releases", "watch", "withdrawal"}
 
 
 def imports(path: pathlib.Path) -> set[str]:
