@@ -14,6 +14,7 @@
 ==============  ============================================================
 ``init``        the cloud's first process: databases, queue, services, hosts
 ``node``        a compute host's first process: its libvirtd, its nova-compute
+``compute``     that nova-compute
 ``attendant``   what both are: they keep processes and do what one asks of them
 ``control``     how one asks: a socket in the state folder
 ``power``       the same for a person or a test: hosts that go off and on

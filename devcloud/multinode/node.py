@@ -19,7 +19,6 @@ import os
 import selectors
 import sys
 import traceback
-from pathlib import Path
 
 from devcloud.children import Children, Death
 from devcloud.hosts import Host, compute_hosts
@@ -82,9 +81,9 @@ class Node(Attendant):
         self.host.wait_ready()
 
     def _start_compute(self) -> None:
-        program = Path(sys.executable).with_name(COMPUTE)
         conf = config.host_conf(self.layout, self.name)
-        command = [str(program), "--config-file", str(conf)]
+        command = [sys.executable, "-m", "devcloud.multinode.compute"]
+        command += ["--config-file", str(conf)]
         self._spawn(COMPUTE, command, environment_of(self.layout))
 
     def _spawn(

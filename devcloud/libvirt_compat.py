@@ -1,0 +1,48 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""Lets Nova 34 run ordinary UEFI guests on Debian 12's libvirt 9.0.
+
+Nova writes ``loader/@secure`` beside ``os/@firmware='efi'``, where the features
+say the same. libvirt 9.0 refuses that, with any driver, so that neither stock
+Nova nor an ordinary UEFI guest could be shown. Without the attribute libvirt
+does what newer ones do with it.
+"""
+
+from typing import Any
+
+import libvirt
+from lxml import etree
+
+#: The first libvirt known to take both.
+TAKES_BOTH = 10_000_000
+
+
+def accept_loader_secure() -> None:
+    """Once in the process of a nova-compute, before it connects."""
+    if libvirt.getVersion() >= TAKES_BOTH:
+        return
+    define = libvirt.virConnect.defineXML
+
+    def define_without_it(connection: Any, xml: str) -> Any:
+        return define(connection, without_loader_secure(xml))
+
+    libvirt.virConnect.defineXML = define_without_it
+
+
+def without_loader_secure(xml: str) -> str:
+    """The same domain; the very same text where there is nothing to leave out."""
+    domain = etree.fromstring(xml)
+    loader = domain.find("os[@firmware]/loader[@secure]")
+    if loader is None:
+        return xml
+    del loader.attrib["secure"]
+    return etree.tostring(domain, encoding="unicode")

@@ -1,0 +1,153 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""A cloud with several hosts for tests: ``MultinodeFixture``."""
+
+import contextlib
+import dataclasses
+import datetime
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from openstack.utils import iterate_timeout
+
+from devcloud.demo.domain import DomainFacts
+from devcloud.multinode.node import COMPUTE
+from devcloud.multinode.power import ComputeHost
+from devcloud.settings import DRIVER, several
+from devcloud.simhost.settings import HostSettings
+from devcloud.testing import CloudFixture
+
+TIMEOUT = 90
+PROVIDER = "_amd_sev"
+
+
+class Slots(NamedTuple):
+    """The encrypted guests of one host, by three that count for themselves."""
+
+    placement: int
+    libvirt: int
+    simulator: int
+
+    @classmethod
+    def all(cls, count: int) -> "Slots":
+        """What they say when they agree."""
+        return cls(count, count, count)
+
+
+class MultinodeFixture(CloudFixture):
+    """A running cloud with several simulated hosts.
+
+    :param host: settings of each of its hosts
+    """
+
+    def __init__(
+        self,
+        state: Path,
+        *,
+        count: int = 2,
+        driver: str = DRIVER,
+        nova: dict[str, dict[str, str]] | None = None,
+        **host: Any,
+    ) -> None:
+        super().__init__(state, nova=nova)
+        self.settings = dataclasses.replace(
+            self.settings,
+            host="simulated",
+            driver=driver,
+            nodes=several(HostSettings(**host), count),
+        )
+        names = [node.name for node in self.settings.nodes]
+        self.hosts = {name: ComputeHost(self.cloud, name) for name in names}
+
+    def slots(self) -> dict[str, Slots]:
+        """The slots in use, by host."""
+        usage = self.usage()
+        return {
+            name: Slots(
+                usage.get(name + PROVIDER, 0),
+                sum("<launchSecurity" in xml for xml in host.running_guests()),
+                host.slots_in_use()["sev"],
+            )
+            for name, host in self.hosts.items()
+        }
+
+    def host_of(self, server: Any) -> ComputeHost:
+        return self.hosts[server.compute_host]
+
+    def other(self, host: ComputeHost) -> ComputeHost:
+        """Of two hosts."""
+        (other,) = (found for found in self.hosts.values() if found is not host)
+        return other
+
+    def guest(self, server: Any) -> DomainFacts:
+        """What runs of a server, on whichever host it does."""
+        found = [
+            xml
+            for host in self.hosts.values()
+            for xml in host.running_guests()
+            if f"<uuid>{server.id}</uuid>" in xml
+        ]
+        assert len(found) == 1, f"{server.name} runs on {len(found)} hosts"
+        return DomainFacts.of(found[0])
+
+    def settled(self, server: Any, *passing: str) -> Any:
+        """The server once Nova is done with it and it has none of these states."""
+        for _ in _until(f"{server.name} is still {server.status}"):
+            server = self.connection.compute.get_server(server)
+            if server.task_state is None and server.status not in passing:
+                return server
+
+    def migrate(self, server: Any) -> Any:
+        """The server when it waits for a confirmation, or has not moved."""
+        self.connection.compute.migrate_server(server)
+        return self.settled(server)
+
+    def resize(self, server: Any, flavor: str) -> Any:
+        self.connection.compute.resize_server(server, flavor)
+        return self.settled(server)
+
+    def confirm(self, server: Any) -> Any:
+        self.connection.compute.confirm_server_resize(server)
+        return self.settled(server, "VERIFY_RESIZE")
+
+    def revert(self, server: Any) -> Any:
+        self.connection.compute.revert_server_resize(server)
+        return self.settled(server, "VERIFY_RESIZE", "REVERT_RESIZE")
+
+    def take_for_dead(self, host: ComputeHost, dead: bool) -> None:
+        """Tell Nova so, as an operator does who need not wait for it to see."""
+        self.connection.compute.update_service_forced_down(
+            self._service(host), forced=dead
+        )
+
+    @contextlib.contextmanager
+    def restart_of(self, host: ComputeHost) -> Iterator[None]:
+        """Wait for the first sign of life of the nova-compute started within."""
+        # The database keeps whole seconds: what was before must be an older one.
+        before = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+        yield
+        for _ in _until(f"nova-compute of {host.name} is not up"):
+            service = self._service(host)
+            seen = datetime.datetime.fromisoformat(service.updated_at)
+            if seen > before and service.state == "up":
+                return
+
+    def _service(self, host: ComputeHost) -> Any:
+        services = self.connection.compute.services(host=host.name, binary=COMPUTE)
+        (service,) = services
+        return service
+
+
+def _until(complaint: str) -> Iterator[int]:
+    # Nova tells nobody: one has to look again.
+    return iterate_timeout(TIMEOUT, complaint, wait=0.3)  # type: ignore[no-any-return]
