@@ -15,13 +15,19 @@ Not part of the installed package: it is for seeing and testing the driver.
 
 ================  ==========================================================
 ``__main__``      the commands: demo, up, down, status
-``cloud``         a cloud as its user sees it: start, stop, client, libvirt
-``launch``        starts the cloud's first process and finds it again
+``cloud``         a cloud as its user sees it: start, find again, stop
+``testing``       such a cloud for tests, with what they do in it
+``client``        the real openstack client
+``status``        what one is told of a cloud
+``launch``        starts the cloud's first process
 ``init``          that process: pid 1 of the cloud's own namespaces
+``layout``        the state folder: where a cloud keeps what
+``settings``      what a cloud is asked to be
 ``services/``     what init starts, one module a program
 ``config/``       the programs' configuration files
 ``hosts``         the compute host: simulated, or this machine's own SEV
 ``simhost/``      the simulated SEV host
+``multinode/``    clouds with several compute hosts
 ``demo/``         the steps of ``make demo``, each shown and asserted
 ================  ==========================================================
 """

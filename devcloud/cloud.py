@@ -87,6 +87,8 @@ class Cloud:
 
     @property
     def hosts(self) -> list[Host]:
+        if not self.layout.settings.exists():
+            return []
         return compute_hosts(self.settings, self.layout)
 
     @property
@@ -172,16 +174,21 @@ class Cloud:
             interrupts.check()
             on_report(report)
             if report.event == "failed":
-                raise self._start_failed(report.text)
+                raise self._start_failed(report)
             if report.who == "cloud" and report.event == "ready":
                 dataclasses.replace(running, ready=True).write(self.layout)
                 return
-        raise self._start_failed("its first process has ended")
+        raise self._start_failed(Report("cloud", "failed", "its init has ended"))
 
-    def _start_failed(self, why: str) -> CloudError:
+    def _start_failed(self, report: Report) -> CloudError:
+        log = self.layout.log("init" if report.who == "cloud" else report.who)
+        text = log.read_text(errors="replace") if log.exists() else ""
+        lines = text.splitlines()[-8:]
+        end = "\n".join(f"  {line[:300]}" for line in lines)
         return CloudError(
-            f"the cloud did not start: {why}\nwhy is in one of the logs "
-            f"in {self.layout.logs}"
+            f"the cloud did not start: {report.text}\n"
+            + (f"The end of {log}:\n{end}\n" if end else "")
+            + f"All logs: {self.layout.logs}"
         )
 
     @contextlib.contextmanager

@@ -30,12 +30,16 @@ from devcloud.children import Children, Death
 from devcloud.config import glance, keystone, nova, placement
 from devcloud.hosts import compute_host
 from devcloud.layout import TREE, Layout
-from devcloud.reports import Reporter, ReportReader
+from devcloud.reports import Report, Reporter, ReportReader
 from devcloud.settings import CloudSettings
 
 CONFIGS = (keystone, placement, glance, nova)
 #: The slow ones first: all others wait for keystone.
 SERVICES = ("keystone", "placement", "glance", "neutron")
+
+#: After so many seconds without a word, say what is being waited for.
+QUIET = 10
+START_TIMEOUT = 300
 
 
 class ServiceDied(Exception):
@@ -43,6 +47,7 @@ class ServiceDied(Exception):
 
     def __init__(self, death: Death) -> None:
         super().__init__(f"{death.name} {death.how}")
+        self.death = death
 
 
 class Init:
@@ -54,6 +59,7 @@ class Init:
         self.settings = CloudSettings.read(layout.settings)
         self.children = Children()
         self.starting: set[str] = set()
+        self.since = time.monotonic()
         read, self.services_fd = os.pipe()
         self.services = ReportReader(read)
         self.events = selectors.DefaultSelector()
@@ -112,7 +118,16 @@ class Init:
 
     def _next_deaths(self) -> list[Death]:
         """Wait for something to happen; return who died of it."""
-        return [death for key, _ in self.events.select() for death in key.data()]
+        events = self.events.select(QUIET if self.starting else None)
+        if not events and self.starting:
+            self._still_waiting()
+        return [death for key, _ in events for death in key.data()]
+
+    def _still_waiting(self) -> None:
+        names = ", ".join(sorted(self.starting))
+        if time.monotonic() - self.since > START_TIMEOUT:
+            raise TimeoutError(f"still not ready after {START_TIMEOUT} s: {names}")
+        self.report.progress(f"still waiting for {names}")
 
     def _pass_on_reports(self) -> list[Death]:
         for report in self.services.read() or ():
@@ -147,6 +162,9 @@ def main(kind: type[Init] = Init) -> int:
         init.start()
     except BrokenPipeError:
         return 1  # nobody waits for this cloud any more
+    except ServiceDied as exc:
+        report.pass_on(Report(exc.death.name, "failed", str(exc)))
+        return 1
     except Exception as exc:
         traceback.print_exc()
         report.failed(f"{type(exc).__name__}: {exc}")

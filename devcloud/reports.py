@@ -22,7 +22,7 @@ from typing import Any
 class Report:
     """Something that happened while the cloud starts."""
 
-    #: Who reports: "cloud" for init itself, else the name of a service.
+    #: "cloud" for init itself, else the name of a service, and so of its log.
     who: str
     #: "progress", "ready" or "failed".
     event: str

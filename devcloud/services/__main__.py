@@ -19,6 +19,7 @@ import importlib
 import os
 import socket
 import sys
+import traceback
 
 from devcloud.endpoints import Ports
 from devcloud.layout import Layout
@@ -45,7 +46,16 @@ def main() -> None:
         listener=socket.socket(fileno=args.listen),
         report=Reporter(args.report, args.name),
     )
-    importlib.import_module(f"devcloud.services.{args.name}").run(service)
+    try:
+        importlib.import_module(f"devcloud.services.{args.name}").run(service)
+    except SystemExit as exc:
+        if isinstance(exc.code, str):
+            print(exc.code, file=sys.stderr)
+    except BaseException:
+        traceback.print_exc()
+    # At once: threads of a service that has half started would keep it.
+    sys.stderr.flush()
+    os._exit(1)
 
 
 main()

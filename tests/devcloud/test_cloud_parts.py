@@ -128,6 +128,19 @@ def test_to_stop_what_does_not_run_is_no_error(tmp_path: Path) -> None:
     assert not (tmp_path / "never").exists()
 
 
+def test_a_start_that_failed_shows_the_end_of_the_right_log(tmp_path: Path) -> None:
+    cloud = Cloud(Layout(tmp_path))
+    cloud.layout.logs.mkdir()
+    cloud.layout.log("nova").write_text("old\n" * 100 + "the reason\n")
+
+    said = str(cloud._start_failed(Report("nova", "failed", "nova has ended")))
+
+    assert said.startswith("the cloud did not start: nova has ended\n")
+    assert "  the reason\n" in said
+    assert said.count("old") < 10
+    assert said.endswith(str(cloud.layout.logs))
+
+
 def test_a_management_command_that_fails_is_noticed() -> None:
     def leave(status: int) -> None:
         raise SystemExit(status)

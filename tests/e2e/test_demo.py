@@ -34,9 +34,9 @@ def state(tmp_path: Path) -> Iterator[Path]:
     devcloud(tmp_path / "state", "down")
 
 
-def devcloud(state: Path, command: str) -> subprocess.CompletedProcess[str]:
+def devcloud(state: Path, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*DEVCLOUD, state, command], cwd=TREE, capture_output=True, text=True
+        [*DEVCLOUD, state, *command], cwd=TREE, capture_output=True, text=True
     )
 
 
@@ -91,6 +91,15 @@ def test_demo_shows_it_all_and_leaves_nothing(cloud: CloudFixture, state: Path) 
     assert traces(state) == []
     assert cloud.cloud.running == before
     assert cloud.connection.compute.get("/os-hypervisors").ok
+
+
+def test_a_demo_that_fails_says_where_and_leaves_nothing(state: Path) -> None:
+    result = devcloud(state, "demo", "--no-sev")
+
+    assert result.returncode == 1
+    assert "error: step 1. The host as the driver sees it: not so: " in result.stderr
+    assert f"All logs: {state / 'demo' / 'logs'}" in result.stderr
+    assert traces(state) == []
 
 
 def test_ctrl_c_leaves_nothing(state: Path) -> None:
