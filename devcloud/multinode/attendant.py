@@ -18,6 +18,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from pathlib import Path
+from typing import NoReturn
 
 from devcloud.children import Children, Death
 from devcloud.layout import Layout
@@ -45,10 +46,10 @@ class Attendant(ABC):
 
         self.events.register(control, selectors.EVENT_READ, accept)
 
-    def stay(self) -> None:
+    def stay(self) -> NoReturn:
         """Reap for ever, do what is asked, and write down who ended unasked."""
         while True:
-            for death in self._next_deaths():
+            for death in self._deaths_within(None):
                 line = f"{time.ctime()}: {death.name} {death.how}"
                 with self.layout.deaths.open("a") as file:
                     print(line, file=file)
@@ -92,12 +93,12 @@ class Attendant(ABC):
         os.kill(pid, number)
         deadline = time.monotonic() + PATIENCE
         while self.children.pid(name):
-            self._next_deaths(max(0.0, deadline - time.monotonic()))
+            self._deaths_within(max(0.0, deadline - time.monotonic()))
             if time.monotonic() >= deadline and (pid := self.target(name)):
                 os.kill(pid, signal.SIGKILL)
                 deadline += PATIENCE
 
-    def _next_deaths(self, timeout: float | None = None) -> list[Death]:
-        """Wait for something to happen; return who died of it."""
+    def _deaths_within(self, timeout: float | None) -> list[Death]:
+        """Wait for something to happen, or so long; return who died of it."""
         ready = self.events.select(timeout)
         return [death for key, _ in ready for death in key.data()]

@@ -36,7 +36,7 @@ def write(
     queue: RabbitMQ,
     databases: MariaDB,
 ) -> None:
-    common = {
+    common: ini.Sections = {
         "DEFAULT": {
             "transport_url": queue.url,
             "report_interval": REPORT_INTERVAL,

@@ -14,6 +14,7 @@
 import selectors
 import socket
 import sys
+import time
 from pathlib import Path
 
 from devcloud.children import Death
@@ -29,6 +30,8 @@ from devcloud.reports import Report
 from devcloud.services import nova_api
 
 CONDUCTOR, SCHEDULER = "nova-conductor", "nova-scheduler"
+#: For a host that is switched on in a running cloud.
+BOOT_TIMEOUT = 90.0
 
 
 class ClusterInit(Attendant, Init):
@@ -64,6 +67,7 @@ class ClusterInit(Attendant, Init):
         return [settings.name for settings in self.settings.nodes]
 
     def start_process(self, name: str) -> None:
+        self.since = time.monotonic()
         if name in self.nodes:
             self._switch_on(name)
             self._until_ready(name)
@@ -134,7 +138,7 @@ class ClusterInit(Attendant, Init):
 
     def _switch_on(self, name: str) -> None:
         command = node.command(self.layout, name, self.services_fd)
-        log, fds = self.layout.log(f"init-{name}"), (self.services_fd,)
+        log, fds = self.layout.log(name), (self.services_fd,)
         self.children.spawn(name, command, environment_of(self.layout), log, fds)
         self.starting.add(name)
 
@@ -146,6 +150,12 @@ class ClusterInit(Attendant, Init):
         while self.starting & set(names) if names else self.starting:
             for death in self._next_deaths():
                 raise ServiceDied(death)
+
+    def _still_waiting(self) -> None:
+        if not self.up:
+            super()._still_waiting()
+        elif time.monotonic() - self.since > BOOT_TIMEOUT:
+            raise TimeoutError(f"it is not up after {BOOT_TIMEOUT:.0f} s")
 
     def _pass_on_reports(self) -> list[Death]:
         for report in self.services.read() or ():

@@ -123,7 +123,6 @@ def main() -> int:
         return 1
     report.ready(node.host.uri)
     node.stay()
-    return 0
 
 
 if __name__ == "__main__":

@@ -23,6 +23,9 @@ from devcloud.multinode.node import COMPUTE, LIBVIRTD, log_name
 from devcloud.simhost.host import SimulatedHost
 from devcloud.simhost.settings import HostSettings
 
+# libvirt-python prints what it also raises.
+libvirt.registerErrorHandler(lambda *_: None, None)
+
 
 class ComputeHost:
     """One host of a running cloud."""
