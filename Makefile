@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+# RabbitMQ and MariaDB: only for clouds with several hosts, and their tests.
+MULTINODE := $(VENV)/ready-multinode
+NODES ?= 1
 # The cloud mounts and makes namespaces, so it runs as root.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # As root, leave nothing in the tree that the user cannot delete.
@@ -14,7 +17,7 @@ DEVCLOUD := $(AS_ROOT) $(BIN)/python -m devcloud
 PYTHON_FILES := sev_driver nova devcloud tests tools doc
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo cloud cloud-down cloud-status test lint unit \
+.PHONY: help setup setup-multinode demo cloud cloud-down cloud-status test lint unit \
         functional packaging e2e sample docs clean
 
 help:  ## show these lines
@@ -26,11 +29,16 @@ $(READY): bindep.txt constraints/nova-34.txt setup.cfg setup.py pyproject.toml \
           requirements.txt tools/bootstrap.py
 	@$(PYTHON) -B tools/bootstrap.py
 
+setup-multinode: $(MULTINODE)  ## the same for a cloud with several hosts
+
+$(MULTINODE): $(READY) bindep.txt
+	@$(PYTHON) -B tools/bootstrap.py multinode
+
 demo: $(READY)  ## start a cloud, boot an encrypted guest in it, show it, stop
 	@$(DEVCLOUD) demo
 
-cloud: $(READY)  ## start the same cloud and leave it running
-	@$(DEVCLOUD) up
+cloud: $(READY) $(if $(filter-out 1,$(NODES)),$(MULTINODE))  ## start the same cloud and leave it running; NODES=2
+	@$(DEVCLOUD) up --nodes $(NODES)
 
 cloud-down: $(READY)  ## stop it
 	@$(DEVCLOUD) down
@@ -38,7 +46,7 @@ cloud-down: $(READY)  ## stop it
 cloud-status: $(READY)  ## say whether it runs, and where its logs are
 	@$(DEVCLOUD) status
 
-test: lint  ## all tests
+test: lint $(MULTINODE)  ## all tests
 	$(AS_ROOT) $(PYTEST) tests
 
 lint: $(READY)  ## ruff and mypy
@@ -55,7 +63,7 @@ functional: $(READY)  ## real Nova code with our driver in it, no root needed
 packaging: $(READY)  ## the wheel, the sample, the set-up; no root needed
 	$(BIN)/python -m pytest tests/packaging
 
-e2e: $(READY)  ## the one-machine cloud
+e2e: $(MULTINODE)  ## the one-machine cloud
 	$(AS_ROOT) $(PYTEST) tests/e2e
 
 sample: $(READY)  ## write etc/nova.conf.sample from the options

@@ -42,6 +42,9 @@ def main() -> int:
         raise SystemExit(
             f"Python 3.11 or newer is needed; {sys.executable} is {version}"
         )
+    if profiles := sys.argv[1:]:
+        add_profiles(profiles)
+        return 0
     start = time.monotonic()
     READY.unlink(missing_ok=True)
     make_venv()
@@ -53,6 +56,13 @@ def main() -> int:
     READY.touch()
     progress.say(f"set up in {time.monotonic() - start:.0f} s")
     return 0
+
+
+def add_profiles(profiles: Sequence[str]) -> None:
+    """Install the system packages of bindep's profiles, into a ready set-up."""
+    install_system_packages(missing_system_packages(*profiles))
+    for profile in profiles:
+        READY.with_name(f"{READY.name}-{profile}").touch()
 
 
 def make_venv() -> None:
@@ -84,10 +94,10 @@ def has_venv() -> bool:
     return False
 
 
-def missing_system_packages() -> list[str]:
+def missing_system_packages(*profiles: str) -> list[str]:
     """Ask bindep which packages of bindep.txt are not installed."""
     bindep = str(VENV / "bin" / "bindep")
-    command = [bindep, "--brief", "--file", str(ROOT / "bindep.txt")]
+    command = [bindep, "--brief", "--file", str(ROOT / "bindep.txt"), *profiles]
     answer = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if answer.returncode and not answer.stdout:
         raise SystemExit("bindep could not read this system's packages; see above")

@@ -12,6 +12,7 @@
 """The first process of a cloud with several hosts."""
 
 import selectors
+import shutil
 import socket
 import sys
 import time
@@ -41,6 +42,7 @@ class ClusterInit(Attendant, Init):
 
     def start(self) -> None:
         """Start everything; return when all services are ready."""
+        _check_machine()
         listeners = self._configure()
         # Nova waits for its databases, and all others wait for keystone.
         self._start_databases()
@@ -168,6 +170,15 @@ class ClusterInit(Attendant, Init):
         # Once the cloud is up nobody listens any more.
         if not self.up:
             self.report.pass_on(report)
+
+
+def _check_machine() -> None:
+    programs = (mariadb.SERVER, mariadb.INSTALL, str(rabbitmq.SERVER))
+    if missing := [name for name in programs if shutil.which(name) is None]:
+        raise FileNotFoundError(
+            f"not installed on this machine: {', '.join(missing)}. "
+            "`make setup-multinode` installs what bindep.txt lists for it"
+        )
 
 
 if __name__ == "__main__":
