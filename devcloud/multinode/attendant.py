@@ -64,15 +64,8 @@ class Attendant(ABC):
         """Whom to signal for that name; None when it does not run."""
         return self.children.pid(name)
 
-    def _serve(self, request: Request) -> None:
-        try:
-            self._do(request.action, request.name)
-        except Exception as exc:
-            request.answer(f"{type(exc).__name__}: {exc}")
-        else:
-            request.answer()
-
-    def _do(self, action: str, name: str) -> None:
+    def act(self, action: str, name: str) -> None:
+        """Do what is asked; return when it is done."""
         match action:
             case "start" if self.target(name):
                 raise ControlError("it runs already")
@@ -84,6 +77,14 @@ class Attendant(ABC):
                 self._end(name, signal.SIGKILL)
             case _:
                 raise ControlError("not one of start, stop, kill")
+
+    def _serve(self, request: Request) -> None:
+        try:
+            self.act(request.action, request.name)
+        except Exception as exc:
+            request.answer(f"{type(exc).__name__}: {exc}")
+        else:
+            request.answer()
 
     def _end(self, name: str, number: signal.Signals) -> None:
         """Send the signal and wait for the end, which then is none to report."""
