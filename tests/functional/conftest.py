@@ -24,7 +24,7 @@ import pytest
 # It must be said before anything of Nova is imported.
 os.environ["OS_NOVA_DISABLE_EVENTLET_PATCHING"] = "1"
 
-import nova.tests.functional  # noqa: E402, F401
+import nova.tests.functional  # noqa: F401
 
 HERE = pathlib.Path(__file__).parent
 
