@@ -209,6 +209,7 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
             return plain
         self._require(request)
         image_meta = translate.encrypted_image_meta(instance, image_meta)
+        translate.keep_firmware(kwargs.get("old_guest"))
         xml: str = make(
             context, instance, network_info, disk_info, image_meta, *args, **kwargs
         )

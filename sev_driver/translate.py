@@ -166,6 +166,19 @@ def encrypted_image_meta(
     return result
 
 
+def keep_firmware(old_guest: Any) -> None:
+    """Have Nova keep the firmware with which the guest was first started.
+
+    Nova 33 and later reads the existing domain as ``old_guest`` and selects
+    anew if its ``loader/@secure`` has changed. libvirt leaves that attribute out
+    where a firmware feature says the same, as in our XML: no change.
+    """
+    if old_guest is None or not old_guest.os_loader:
+        return
+    if old_guest.os_loader_secure is None:
+        old_guest.os_loader_secure = bool(old_guest.os_firmware_secure)
+
+
 def build_error(
     instance: objects.Instance, error: SevDriverError
 ) -> nova_exception.NovaException:
