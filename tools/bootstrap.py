@@ -116,9 +116,9 @@ def install_system_packages(packages: Sequence[str]) -> None:
     if as_root and not shutil.which("sudo"):
         raise SystemExit(f"neither root nor sudo here; as root: {by_hand}")
     progress.say(f"system packages: {len(packages)} missing")
-    log = LOG if VENV.is_dir() else ROOT / ".bootstrap.log"
+    VENV.mkdir(exist_ok=True)
     script = str(ROOT / "tools" / "apt_install.py")
-    command = [*as_root, sys.executable, "-B", script, str(log), *packages]
+    command = [*as_root, sys.executable, "-B", script, str(LOG), *packages]
     subprocess.run(command, check=True)
 
 
