@@ -136,10 +136,9 @@ def compile_packages() -> None:
     progress.say("compiling them")
     site = next((VENV / "lib").glob("python3.*/site-packages"))
     command = [str(VENV / "bin" / "python"), "-m", "compileall"]
-    command += ["-q", "-j", "0", "-x", "/tests?/", str(site)]
-    # A file here and there is a template and no Python: that is no failure.
-    with LOG.open("a") as log:
-        subprocess.run(command, stdout=log, stderr=log)
+    command += ["-j", "0", "-x", "/tests?/", str(site)]
+    names = r"Compiling '.*/site-packages/(\w+)/__init__\.py'"
+    progress.run(command, LOG, names, dict(os.environ, PYTHONUNBUFFERED="1"))
 
 
 def version_settings() -> dict[str, str]:
