@@ -31,6 +31,8 @@ class CloudSettings:
     host: str = "simulated"
     #: The compute hosts. More than one: see devcloud.multinode.
     nodes: tuple[HostSettings, ...] = (HostSettings(),)
+    #: Whether stock Nova gets :func:`devcloud.stock.mend_loader`.
+    mend_loader: bool = False
     #: Options laid over nova.conf: {section: {option: value}}.
     nova: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
     #: Of the user admin and of the services' own user. The cloud answers on
