@@ -11,6 +11,7 @@
 #    under the License.
 """A cloud for tests: ``CloudFixture``, to be used like any other fixture."""
 
+import dataclasses
 import subprocess
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,7 @@ import fixtures
 import openstack
 
 from devcloud.cloud import Cloud
+from devcloud.credentials import COMPUTE_API
 from devcloud.demo.domain import DomainFacts
 from devcloud.hosts import kind_here
 from devcloud.layout import Layout
@@ -28,6 +30,27 @@ from devcloud.settings import CloudSettings
 from devcloud.simhost.settings import HostSettings
 
 INSTANCE_TIMEOUT = 60
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What came of a request; the rest is what `server event show` tells."""
+
+    #: The server afterwards.
+    server: Any
+    #: "Success" or "Error".
+    result: str
+    #: What Nova shows the user of an error.
+    details: str
+
+    @classmethod
+    def of(cls, server: Any, events: list[dict[str, Any]]) -> "Outcome":
+        failed = [event for event in events if event["result"] != "Success"]
+        return cls(
+            server=server,
+            result="Error" if failed else "Success",
+            details="\n".join(str(event["details"]) for event in failed),
+        )
 
 
 class CloudFixture(fixtures.Fixture):
@@ -87,11 +110,11 @@ class CloudFixture(fixtures.Fixture):
         )
         return str(image.id)
 
-    def boot(self, name: str, flavor: str, image: str) -> Any:
+    def boot(self, name: str, flavor: str, image: str, **more: Any) -> Any:
         """A server that is built: ACTIVE or ERROR, with its fault."""
         compute = self.connection.compute
         server = compute.create_server(
-            name=name, flavor_id=flavor, image_id=image, networks="none"
+            name=name, flavor_id=flavor, image_id=image, networks="none", **more
         )
         for _ in openstack.utils.iterate_timeout(
             INSTANCE_TIMEOUT, f"{name} was not built", wait=0.3
@@ -104,6 +127,38 @@ class CloudFixture(fixtures.Fixture):
         compute = self.connection.compute
         compute.delete_server(server)
         compute.wait_for_delete(server, interval=0.3, wait=INSTANCE_TIMEOUT)
+
+    def act(self, server: Any, action: str, parameters: Any = None) -> "Outcome":
+        """Ask for a server's action, and wait until Nova is done with it.
+
+        :raises openstack.exceptions.HttpException: the API refuses it.
+        """
+        return self.follow(server, self.ask(server, action, parameters))
+
+    def ask(self, server: Any, action: str, parameters: Any = None) -> str:
+        """Ask for a server's action; the request's id."""
+        answer = self.connection.compute.post(
+            f"/servers/{server.id}/action",
+            json={action: parameters},
+            microversion=COMPUTE_API,
+        )
+        openstack.exceptions.raise_from_response(answer)
+        return str(answer.headers["x-compute-request-id"])
+
+    def follow(self, server: Any, request: str) -> "Outcome":
+        """Wait until Nova is done with a request for a server."""
+        compute = self.connection.compute
+        url = f"/servers/{server.id}/os-instance-actions/{request}"
+        for _ in openstack.utils.iterate_timeout(
+            INSTANCE_TIMEOUT, f"{server.name}: {request} was not finished", wait=0.2
+        ):
+            answer = compute.get(url, microversion=COMPUTE_API)
+            events = answer.json()["instanceAction"]["events"] if answer.ok else []
+            if events and all(event["finish_time"] for event in events):
+                now = compute.get_server(server)
+                if now.task_state is None:
+                    return Outcome.of(now, events)
+        raise AssertionError("iterate_timeout raises")
 
     def domain(self, server: Any) -> DomainFacts:
         """What libvirt runs for the server."""

@@ -19,6 +19,7 @@ process, and one process starts four times as fast.
 import os
 import shlex
 
+from devcloud import stock
 from devcloud.services import Service, nova_api, nova_databases, sqlite, web
 
 COMPUTE = "nova-compute"
@@ -37,6 +38,8 @@ def run(service: Service) -> None:
     from nova.wsgi.osapi_compute import application
 
     _prepare_compute()
+    if service.settings.mend_loader:
+        stock.mend_loader()
     for binary in ("nova-conductor", "nova-scheduler"):
         _start(service, binary)
     _start(service, COMPUTE)
@@ -46,8 +49,11 @@ def run(service: Service) -> None:
 
 def _create_databases(service: Service) -> None:
     database = service.layout.database
+    restarted = database("nova").exists()
     sqlite.create(map(database, ("nova_api", "nova_cell0", "nova")))
     sqlite.take_turns()
+    if restarted:
+        return
     # nova-manage's own guess of its name would come after the query.
     cell0 = f"sqlite:///{database('nova_cell0')}?timeout=60"
     nova_databases.create(service, "--database_connection", cell0)

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from lab import Lab
 
 from devcloud.testing import CloudFixture
 
@@ -41,8 +42,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudFixture]:
     """One cloud for all tests that do not mind who else is in it."""
-    with CloudFixture(tmp_path_factory.mktemp("cloud")) as fixture:
+    nova = {
+        "DEFAULT": {"allow_resize_to_same_host": "true"},
+        # A soft reboot of a guest that takes its time is not made a hard one.
+        "libvirt": {"wait_soft_reboot_seconds": "60"},
+    }
+    with CloudFixture(tmp_path_factory.mktemp("cloud"), nova=nova) as fixture:
         yield fixture
+
+
+@pytest.fixture(scope="session")
+def the_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with Lab(tmp_path_factory.mktemp("lab")) as lab:
+        yield lab
+
+
+@pytest.fixture
+def lab(the_lab: Lab) -> Iterator[Lab]:
+    """A cloud of which a test may change everything; guests end with the test."""
+    the_lab.configure()
+    yield the_lab
+    the_lab.clear()
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,151 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""Ends and starts again single programs of a running cloud with one host.
+
+They start as the cloud's own init started them, in its namespaces, so that they
+end with it.
+"""
+
+import dataclasses
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from devcloud.cloud import Cloud, CloudError
+from devcloud.config import nova
+from devcloud.endpoints import HOST
+from devcloud.init import environment
+from devcloud.processes import ProcessId
+from devcloud.reports import ReportReader
+from devcloud.simhost.layout import LIBVIRTD
+
+#: What stands in their command lines, and in no others of the cloud.
+NOVA, DAEMON = "devcloud.services\0nova\0", f"{LIBVIRTD}\0"
+#: A host that loses a program has it ended at once, by SIGKILL.
+END_TIMEOUT = 20.0
+
+
+class Restarts:
+    """Of nova (all of it is one process here) and of libvirtd."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+        (self.host,) = cloud.hosts
+        self._started: dict[str, subprocess.Popen[bytes]] = {}
+
+    def kill_nova(self) -> None:
+        self._kill(NOVA)
+
+    def start_nova(self, overlay: dict[str, dict[str, str]] | None = None) -> None:
+        """Return when it is ready.
+
+        :param overlay: what to lay over nova.conf from now on; None leaves it.
+        """
+        layout, ports = self._cloud.layout, self._cloud.ports
+        settings = self._cloud.settings
+        if overlay is not None:
+            settings = dataclasses.replace(settings, nova=overlay)
+            settings.write(layout.settings)
+        nova.write(settings, layout, ports)
+        read, write = os.pipe()
+        with socket.create_server((HOST, ports.numbers["nova"]), backlog=128) as web:
+            command = [sys.executable, "-m", "devcloud.services", "nova"]
+            command += [str(layout.state), "--listen", str(web.fileno())]
+            command += ["--report", str(write)]
+            fds = (web.fileno(), write)
+            self._spawn(NOVA, command, environment(layout), layout.log("nova"), fds)
+        os.close(write)
+        with os.fdopen(read, "rb") as pipe:
+            if not any(r.event == "ready" for r in ReportReader(pipe.fileno())):
+                raise CloudError(f"nova did not start: see {layout.log('nova')}")
+
+    def restart_nova(self, overlay: dict[str, dict[str, str]] | None = None) -> None:
+        self.kill_nova()
+        self.start_nova(overlay)
+
+    def restart_libvirtd(self) -> None:
+        """Return when it is up; guests go on meanwhile."""
+        self._kill(DAEMON)
+        command, environment = self.host.libvirtd_command()
+        log = self._cloud.layout.log("libvirtd")
+        self._spawn(DAEMON, command, environment, log)
+        self.host.wait_ready()
+
+    def kill_guest(self, name: str) -> None:
+        """Of libvirt's name, such as instance-00000001, by SIGKILL."""
+        self._kill(f"guest={name},")
+
+    def run(self, *command: str) -> str:
+        """What a command in the cloud's namespaces says."""
+        return subprocess.run(
+            [*self._entrance, *command], check=True, capture_output=True, text=True
+        ).stdout
+
+    @property
+    def _init(self) -> int:
+        running = self._cloud.running
+        if running is None:
+            raise CloudError("the cloud does not run")
+        return running.init.pid
+
+    @property
+    def _entrance(self) -> list[str]:
+        namespaces = ("--mount", "--uts", "--pid")
+        return ["nsenter", "--target", str(self._init), *namespaces, "--"]
+
+    def _spawn(
+        self,
+        words: str,
+        command: list[str],
+        environment: dict[str, str],
+        log: Path,
+        fds: tuple[int, ...] = (),
+    ) -> None:
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [*self._entrance, *command],
+                cwd="/",
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                pass_fds=fds,
+                start_new_session=True,
+            )
+        self._started[words] = process
+
+    def _kill(self, words: str) -> None:
+        found = list(self._processes(words))
+        if not found:
+            raise CloudError(f"nothing to end: no process of this cloud has {words!r}")
+        for process in found:
+            if not process.end(signal.SIGKILL, END_TIMEOUT):
+                raise CloudError(f"process {process.pid} was killed and is still there")
+        # nsenter, too, has the files that it was to hand on.
+        if entrance := self._started.pop(words, None):
+            entrance.wait(END_TIMEOUT)
+
+    def _processes(self, words: str) -> Iterator[ProcessId]:
+        """Those of this cloud, not of another, whose command line has the words."""
+        namespace = os.readlink(f"/proc/{self._init}/ns/pid")
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if os.readlink(folder / "ns/pid") != namespace:
+                    continue
+                if words.encode() in (folder / "cmdline").read_bytes():
+                    yield ProcessId.of(int(folder.name))
+            except (FileNotFoundError, PermissionError, ProcessLookupError):
+                continue

@@ -1,0 +1,133 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""A cloud of one host whose hardware, options and domains a test may change."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lxml import etree
+
+from devcloud.config.ini import Sections, merged
+from devcloud.restarts import Restarts
+from devcloud.simhost.host import SimulatedHost
+from devcloud.testing import CloudFixture
+
+PROVIDER = "node1_amd_sev"
+#: Consoles on, and all that Nova does periodically done at once.
+OPTIONS: Sections = {
+    "DEFAULT": {
+        "update_resources_interval": 1,
+        "resume_guests_state_on_host_boot": "true",
+    },
+    "libvirt": {"wait_soft_reboot_seconds": 60, "num_memory_encrypted_guests": 4},
+    "sev": {"audit_interval": 1},
+    "vnc": {"enabled": "true"},
+    "serial_console": {"enabled": "true"},
+}
+Found = TypeVar("Found")
+
+
+def eventually(what: str, look: Callable[[], Found], timeout: float = 30) -> Found:
+    """What the look finds, as soon as that is true."""
+    deadline = time.monotonic() + timeout
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"not in {timeout:g} s: {what}"
+        time.sleep(0.1)
+    return found
+
+
+class Lab(CloudFixture):
+    """A simulated host also where there is a real one: its SEV comes and goes."""
+
+    def __init__(self, state: Path) -> None:
+        super().__init__(state, nova=texts(OPTIONS), max_asid=15)
+        self._options = texts(OPTIONS)
+
+    def _setUp(self) -> None:
+        super()._setUp()
+        self.restarts = Restarts(self.cloud)
+        self.encrypted_flavor = self.make_flavor("encrypted", hw__mem_encryption="true")
+        self.plain_flavor = self.make_flavor("plain")
+        self.uefi_image = self.make_image("uefi", hw_firmware_type="uefi")
+        self.bios_image = self.make_image("bios")
+
+    @property
+    def host(self) -> SimulatedHost:
+        host = self.restarts.host
+        assert isinstance(host, SimulatedHost)
+        return host
+
+    def boot_encrypted(self, name: str = "guest") -> Any:
+        return self.boot(name, self.encrypted_flavor, self.uefi_image)
+
+    def boot_plain(self, name: str = "plain") -> Any:
+        return self.boot(name, self.plain_flavor, self.bios_image)
+
+    def configure(self, options: Sections | None = None) -> None:
+        """Restart Nova with these laid over the lab's, unless it has them now."""
+        wanted = texts(OPTIONS, options or {})
+        if wanted != self._options:
+            self._options = wanted
+            self.restarts.restart_nova(wanted)
+
+    def set_host(self, **changes: Any) -> None:
+        """Change the hardware; libvirt sees it at once, and Nova when it looks."""
+        self.host.set(**changes)
+        self.restarts.restart_libvirtd()
+
+    def clear(self) -> None:
+        for server in list(self.connection.compute.servers()):
+            self.delete(server)
+        if self.host.settings != self.settings.nodes[0]:
+            self.set_host(**vars(self.settings.nodes[0]))
+            slots = int(self._options["libvirt"]["num_memory_encrypted_guests"])
+            back = {PROVIDER: (slots, 0)}
+            eventually("the slots are back", lambda: self.inventory() == back)
+
+    def state(self, server: Any) -> str:
+        """libvirt's word for it: running, shut off."""
+        return self.virsh("domstate", server.instance_name).strip()
+
+    def redefine_without_encryption(self, server: Any) -> None:
+        """As an operator with `virsh edit` could."""
+        name = server.instance_name
+        domain = etree.fromstring(self.virsh("dumpxml", "--inactive", name))
+        security = domain.find("launchSecurity")
+        assert security is not None
+        domain.remove(security)
+        file = self.cloud.layout.tmp / f"{name}.xml"
+        file.write_bytes(etree.tostring(domain))
+        self.virsh("define", str(file))
+
+    def inventory(self) -> dict[str, tuple[int, int]]:
+        """Slots in Placement, total and reserved, by the name of their provider."""
+        placement = self.connection.placement
+        found = {}
+        for provider in placement.resource_providers():
+            url = f"/resource_providers/{provider.id}/inventories"
+            slots = (
+                placement.get(url).json()["inventories"].get("MEM_ENCRYPTION_CONTEXT")
+            )
+            if slots:
+                found[provider.name] = slots["total"], slots["reserved"]
+        return found
+
+
+def texts(*layers: Sections) -> dict[str, dict[str, str]]:
+    """The layers as one overlay of nova.conf."""
+    sections = merged(*layers)
+    return {
+        name: {option: str(value) for option, value in options.items()}
+        for name, options in sections.items()
+    }
