@@ -43,6 +43,7 @@ from sev_driver.exceptions import RequirementsNotMet
 from sev_driver.lifecycle import Operation
 from sev_driver.model import MemoryEncryptionModel
 from sev_driver.policy import DEFAULT_SEV_POLICY
+from sev_driver.requirements import Setting
 
 LOG = logging.getLogger(__name__)
 
@@ -128,6 +129,13 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         if violations:
             raise RequirementsNotMet(violations)
 
+    def _require_of(self, instance: objects.Instance, *ports: Setting) -> None:
+        """Call it before Nova destroys a domain: a refusal changes nothing."""
+        request = translate.guest_request(instance)
+        if request is not None:
+            self._require(request.with_passthrough(ports))
+            translate.settle_machine_type(instance, request)
+
     def spawn(
         self,
         context: Any,
@@ -136,14 +144,12 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        request = translate.guest_request(instance)
-        if request is None:
+        if translate.guest_request(instance) is None:
             super().spawn(context, instance, image_meta, *args, **kwargs)
             return
         with translate.errors_as(functools.partial(translate.build_error, instance)):
             ports = translate.direct_ports(kwargs.get("network_info"))
-            self._require(request.with_passthrough(ports))
-            translate.settle_machine_type(instance, request)
+            self._require_of(instance, *ports)
             image_meta = translate.encrypted_image_meta(instance, image_meta)
             super().spawn(context, instance, image_meta, *args, **kwargs)
 
@@ -163,17 +169,38 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         with translate.errors_as(translate.operation_error):
             super().rescue(context, instance, network_info, image_meta, *args, **kwargs)
 
+    def unrescue(self, context: Any, instance: objects.Instance) -> None:
+        with translate.errors_as(translate.operation_error):
+            self._require_of(instance)
+        super().unrescue(context, instance)
+
+    def rebuild(
+        self, context: Any, instance: objects.Instance, *args: Any, **kwargs: Any
+    ) -> None:
+        # An evacuation has nothing to destroy, and is refused by spawn.
+        if not kwargs.get("evacuate"):
+            with translate.errors_as(translate.unchanged_error):
+                self._require_of(instance)
+        super().rebuild(context, instance, *args, **kwargs)
+
     def finish_migration(
         self,
         context: Any,
         migration: Any,
         instance: objects.Instance,
+        disk_info: Any,
+        network_info: Any,
+        image_meta: objects.ImageMeta,
         *args: Any,
         **kwargs: Any,
     ) -> None:
         withdrawal.note_resize(instance)
+        if translate.guest_request(instance) is not None:
+            # As in rescue: it is the image as the user made it.
+            image_meta = translate.encrypted_image_meta(instance, image_meta)
+        args = (instance, disk_info, network_info, image_meta, *args)
         with translate.errors_as(translate.operation_error):
-            super().finish_migration(context, migration, instance, *args, **kwargs)
+            super().finish_migration(context, migration, *args, **kwargs)
 
     def finish_revert_migration(self, *args: Any, **kwargs: Any) -> None:
         with translate.errors_as(translate.operation_error):
@@ -184,10 +211,7 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
     ) -> None:
         """Power on and host boot come by here, too."""
         with translate.errors_as(translate.operation_error):
-            request = translate.guest_request(instance)
-            if request is not None:
-                # Before Nova destroys the domain: a refusal changes nothing.
-                self._require(request)
+            self._require_of(instance)
             super()._hard_reboot(context, instance, *args, **kwargs)
 
     def _get_guest_xml(
@@ -236,7 +260,7 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         withdrawal.note_rebuild(self._host, instance)
         super().destroy(context, instance, *args, **kwargs)
 
-    # Operations that the encryption rules out
+    # What the encryption rules out
 
     def suspend(self, context: Any, instance: objects.Instance) -> None:
         with translate.errors_as(translate.unchanged_error):
