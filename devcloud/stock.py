@@ -27,7 +27,7 @@ def mend_loader() -> None:
     original = LibvirtConfigGuest.format_dom
 
     def format_dom(guest: Any) -> etree._Element:
-        root = original(guest)
+        root: etree._Element = original(guest)
         for loader in root.iterfind("os[@firmware]/loader[@secure]"):
             del loader.attrib["secure"]
         return root
