@@ -25,7 +25,12 @@ import pytest
 os.environ["OS_NOVA_DISABLE_EVENTLET_PATCHING"] = "1"
 
 import nova.tests.functional  # noqa: F401
+import nova_cloud
+from lxml import etree
+from nova_cloud import Cloud
 
+#: What libvirt itself validates domains with.
+SCHEMA = pathlib.Path("/usr/share/libvirt/schemas/domain.rng")
 HERE = pathlib.Path(__file__).parent
 
 
@@ -61,3 +66,23 @@ def nova_finds_its_etc() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paths, "state_path_def", installed)
         yield
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Cloud]:
+    with nova_cloud.cloud() as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def cloud(shared: Cloud) -> Cloud:
+    shared.defined.clear()
+    shared.attached.clear()
+    return shared
+
+
+@pytest.fixture(scope="module")
+def schema() -> etree.RelaxNG:
+    if not SCHEMA.exists():
+        pytest.skip(f"no {SCHEMA}: libvirt is not installed")
+    return etree.RelaxNG(etree.parse(SCHEMA))

@@ -14,10 +14,11 @@
 
 from typing import Any
 
-import with_driver
+import nova_cloud
 from nova import context as nova_context
 from nova import objects
-from with_driver import ASKED_BY_FLAVOR, COMPUTE, SEV_DRIVER, SLOTS, STOCK_DRIVER, UEFI
+from nova_cloud import ASKED_BY_FLAVOR, COMPUTE, SLOTS, UEFI
+from with_driver import SEV_DRIVER, STOCK_DRIVER
 
 
 def fault_on_record(server: dict[str, Any]) -> str:
@@ -29,7 +30,7 @@ def fault_on_record(server: dict[str, Any]) -> str:
 
 
 def test_a_hard_reboot_on_a_host_that_lost_sev_is_refused_in_words() -> None:
-    with with_driver.cloud() as cloud:
+    with nova_cloud.cloud() as cloud:
         server = cloud.boot(UEFI, ASKED_BY_FLAVOR)
         plain = cloud.boot()
         cloud.kvm_parameters.sev = False
@@ -46,7 +47,7 @@ def test_a_hard_reboot_on_a_host_that_lost_sev_is_refused_in_words() -> None:
 
 
 def test_a_start_on_a_host_that_lost_sev_is_refused_in_words_to_the_user() -> None:
-    with with_driver.cloud() as cloud:
+    with nova_cloud.cloud() as cloud:
         server = cloud.boot(UEFI, ASKED_BY_FLAVOR)
         cloud.act(server, {"os-stop": None}, "SHUTOFF")
         cloud.kvm_parameters.sev = False
@@ -60,7 +61,7 @@ def test_a_start_on_a_host_that_lost_sev_is_refused_in_words_to_the_user() -> No
 
 
 def test_a_guest_is_refused_where_the_hosts_loss_is_not_yet_in_placement() -> None:
-    with with_driver.cloud() as cloud:
+    with nova_cloud.cloud() as cloud:
         cloud.kvm_parameters.sev = False
         server = cloud.boot(UEFI, ASKED_BY_FLAVOR, state="ERROR")
         assert not cloud.defined
@@ -68,7 +69,7 @@ def test_a_guest_is_refused_where_the_hosts_loss_is_not_yet_in_placement() -> No
 
 
 def test_where_sev_is_off_plain_guests_boot_and_encrypted_ones_find_no_host() -> None:
-    with with_driver.cloud(compute=False) as cloud:
+    with nova_cloud.cloud(compute=False) as cloud:
         cloud.kvm_parameters.sev = False
         cloud.start_compute(COMPUTE)
         server = cloud.boot(UEFI, ASKED_BY_FLAVOR, state="ERROR")
@@ -79,7 +80,7 @@ def test_where_sev_is_off_plain_guests_boot_and_encrypted_ones_find_no_host() ->
 
 
 def test_a_host_without_sev_says_why_once() -> None:
-    with with_driver.cloud(compute=False) as cloud:
+    with nova_cloud.cloud(compute=False) as cloud:
         cloud.kvm_parameters.sev = False
         cloud.start_compute(COMPUTE)
         for _ in range(3):
@@ -89,7 +90,7 @@ def test_a_host_without_sev_says_why_once() -> None:
 
 
 def test_the_last_slot_taken_the_next_guest_finds_no_host() -> None:
-    with with_driver.cloud(compute=False) as cloud:
+    with nova_cloud.cloud(compute=False) as cloud:
         cloud.flags(group="libvirt", num_memory_encrypted_guests=1)
         cloud.start_compute(COMPUTE)
         first = cloud.boot(UEFI, ASKED_BY_FLAVOR)
@@ -101,7 +102,7 @@ def test_the_last_slot_taken_the_next_guest_finds_no_host() -> None:
 
 
 def test_one_can_go_from_stock_to_ours_and_back_without_losing_a_slot() -> None:
-    with with_driver.cloud(STOCK_DRIVER) as cloud:
+    with nova_cloud.cloud(STOCK_DRIVER) as cloud:
         image = UEFI | {"hw_machine_type": "q35"}
         server = cloud.boot(image, ASKED_BY_FLAVOR)
         providers = cloud.providers()

@@ -23,10 +23,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import fixtures
+import nova_cloud
 import pytest
-import with_driver
 from nova.conf import CONF
 from oslo_utils import uuidutils
+from with_driver import SEV_DRIVER, STOCK_DRIVER
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,25 +46,23 @@ class Case:
 UEFI = {"hw_firmware_type": "uefi"}
 Q35 = {"hw_machine_type": "q35"}
 SCSI = {"hw_disk_bus": "scsi", "hw_scsi_model": "virtio-scsi"}
+DEVICES = {
+    "hw_qemu_guest_agent": "yes",
+    "hw_rng_model": "virtio",
+    "hw_video_model": "virtio",
+}
 
 CASES = {
     "bios": Case(),
     "uefi": Case(UEFI),
-    "uefi-q35": Case(UEFI | Q35),
     "secure-boot-off": Case(UEFI | Q35 | {"os_secure_boot": "disabled"}),
-    "pc": Case({"hw_machine_type": "pc"}),
+    "pc-ide": Case({"hw_machine_type": "pc", "hw_disk_bus": "ide"}),
     "q35-by-option": Case(conf={"hw_machine_type": ["x86_64=q35"]}),
     "pcie-ports": Case(Q35, conf={"num_pcie_ports": 16}),
-    "virtio-scsi": Case(SCSI),
-    "sata": Case(Q35 | {"hw_disk_bus": "sata"}),
-    "ide": Case({"hw_disk_bus": "ide"}),
-    "config-drive": Case(config_drive=True),
-    "config-drive-q35": Case(Q35, config_drive=True),
-    "rng": Case({"hw_rng_model": "virtio"}, {"hw_rng:allowed": "True"}),
-    "agent": Case({"hw_qemu_guest_agent": "yes"}),
-    "video": Case({"hw_video_model": "virtio"}),
-    "vcpus": Case(vcpus=4, flavor={"hw:cpu_sockets": "2"}),
-    "numa": Case(vcpus=4, flavor={"hw:numa_nodes": "2"}),
+    "virtio-scsi-config-drive": Case(SCSI, config_drive=True),
+    "sata-q35-config-drive": Case(Q35 | {"hw_disk_bus": "sata"}, config_drive=True),
+    "agent-rng-video": Case(DEVICES, {"hw_rng:allowed": "True"}),
+    "numa": Case(vcpus=4, flavor={"hw:numa_nodes": "2", "hw:cpu_sockets": "2"}),
     "locked-memory": Case(
         flavor={"hw:locked_memory": "true", "hw:mem_page_size": "small"}
     ),
@@ -77,7 +76,7 @@ CASES = {
 }
 
 
-def _freeze(cloud: with_driver.Cloud) -> None:
+def _freeze(cloud: nova_cloud.Cloud) -> None:
     """Take out of Nova what differs from one run to the next."""
     clock = types.SimpleNamespace(
         gmtime=lambda seconds: None, strftime=lambda *a: "2026-11-23 00:00:00"
@@ -85,7 +84,7 @@ def _freeze(cloud: with_driver.Cloud) -> None:
     cloud.useFixture(fixtures.MonkeyPatch("nova.virt.libvirt.config.time", clock))
 
 
-def _told_libvirt(cloud: with_driver.Cloud, name: str, case: Case) -> list[str]:
+def _told_libvirt(cloud: nova_cloud.Cloud, name: str, case: Case) -> list[str]:
     """Make the guest; return every XML that libvirt was given for it."""
     server_id = str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
     image = cloud.image(f"image-{name}", **case.image)
@@ -113,7 +112,7 @@ def _told_libvirt(cloud: with_driver.Cloud, name: str, case: Case) -> list[str]:
     return told
 
 
-def _do(cloud: with_driver.Cloud, server: dict[str, Any], action: str) -> None:
+def _do(cloud: nova_cloud.Cloud, server: dict[str, Any], action: str) -> None:
     if action == "attach a port":
         cloud._attach_interface(server, cloud.neutron.port_1["id"])
     elif action == "hard reboot":
@@ -127,19 +126,19 @@ Told = Mapping[str, list[str]]
 
 
 def _all_told(driver: str) -> Told:
-    with with_driver.cloud(driver) as cloud:
+    with nova_cloud.cloud(driver) as cloud:
         _freeze(cloud)
         return {name: _told_libvirt(cloud, name, case) for name, case in CASES.items()}
 
 
 @pytest.fixture(scope="module")
 def stock() -> Told:
-    return _all_told(with_driver.STOCK_DRIVER)
+    return _all_told(STOCK_DRIVER)
 
 
 @pytest.fixture(scope="module")
 def ours() -> Told:
-    return _all_told(with_driver.SEV_DRIVER)
+    return _all_told(SEV_DRIVER)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -153,7 +152,7 @@ def test_what_libvirt_is_told_is_stock_novas_byte_for_byte(
 
 def test_the_cases_make_different_guests(stock: Told) -> None:
     assert "<firmware" in stock["uefi"][0] and "<firmware" not in stock["bios"][0]
-    assert 'bus="scsi"' in stock["virtio-scsi"][0]
+    assert 'bus="scsi"' in stock["virtio-scsi-config-drive"][0]
     assert "<cell" in stock["numa"][0]
-    assert "<rng" in stock["rng"][0]
+    assert "<rng" in stock["agent-rng-video"][0]
     assert "<interface" in stock["port-hotplugged"][1]

@@ -14,10 +14,11 @@
 
 from collections.abc import Callable, Iterator
 
+import nova_cloud
 import pytest
-import with_driver
 from nova.conf import CONF
-from with_driver import ASKED_BY_FLAVOR, SLOTS, UEFI, WITH_SEV, Cloud
+from nova_cloud import ASKED_BY_FLAVOR, SLOTS, UEFI, WITH_SEV, Cloud
+from with_driver import SEV_DRIVER
 
 SEV_TRAIT = "HW_CPU_X86_AMD_SEV"
 WITHOUT_MAX_GUESTS = WITH_SEV.replace("<maxGuests>100</maxGuests>", "")
@@ -32,7 +33,7 @@ NOT_COUNTED = pytest.mark.xfail(
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Cloud]:
-    with with_driver.cloud(compute=False) as cloud:
+    with nova_cloud.cloud(compute=False) as cloud:
         yield cloud
 
 
@@ -41,7 +42,7 @@ def cloud(shared: Cloud) -> Iterator[Cloud]:
     """The cloud, with the host's settings and the driver as they were after it."""
     yield shared
     shared.kvm_parameters.sev = True
-    shared.use_driver(with_driver.SEV_DRIVER)
+    shared.use_driver(SEV_DRIVER)
     CONF.clear_override("num_memory_encrypted_guests", group="libvirt")
 
 

@@ -1,0 +1,299 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""A cloud in one process: real Nova services on Nova's own fixtures."""
+
+import contextlib
+import itertools
+import pathlib
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Mapping
+from typing import Any
+from unittest import mock
+
+import fixtures
+from nova import context as nova_context
+from nova import objects
+from nova.conf import CONF
+from nova.tests.fixtures import libvirt as fakelibvirt
+from nova.tests.functional.api import client as api_client
+from nova.tests.functional.libvirt import base
+from oslo_utils.fixture import uuidsentinel as uuids
+from with_driver import SEV_DRIVER, WithSEVDriver
+
+#: Nova's fake libvirt, on a host with SEV alone: 100 slots in the capabilities.
+WITH_SEV = fakelibvirt.virConnect._domain_capability_features_with_SEV
+SLOTS = 100
+COMPUTE = "compute1"
+
+UEFI = {"hw_firmware_type": "uefi"}
+ASKED_BY_IMAGE = UEFI | {"hw_mem_encryption": "true"}
+ASKED_BY_FLAVOR = {"hw:mem_encryption": "true"}
+ASKERS = {
+    "flavor": (UEFI, ASKED_BY_FLAVOR),
+    "image": (ASKED_BY_IMAGE, {}),
+    "both": (ASKED_BY_IMAGE, ASKED_BY_FLAVOR),
+}
+
+ApiError = api_client.OpenStackApiException
+
+
+class Cloud(WithSEVDriver, base.ServersTestBase):
+    """One API, one scheduler, one Placement; computes are started by the tests.
+
+    Nova's fixtures want a test case; :func:`cloud` drives it without one.
+    """
+
+    __test__ = False  # nothing for pytest to collect
+    microversion = "latest"
+    ADMIN_API = True
+
+    def runTest(self) -> None:
+        raise AssertionError("used by cloud(), never run")
+
+    def setUp(self) -> None:
+        super().setUp()
+        self._numbers = itertools.count()
+        self.flags(group="quota", instances=-1, cores=-1, ram=-1)
+        self.kvm_parameters = self.libvirt.amd_sev
+        self.kvm_parameters.sev = True
+        self.defined: list[str] = []
+        self.attached: list[str] = []
+        self._record("Connection.defineXML", self.defined)
+        self._record("Domain.attachDeviceFlags", self.attached)
+        self._remember_launch_security()
+
+    def _record(self, method: str, log: list[str]) -> None:
+        """Keep each XML that libvirt is given by ``method``."""
+        owner, _, name = method.partition(".")
+        original = getattr(getattr(fakelibvirt, owner), name)
+
+        def recorder(this: Any, xml: str | bytes, *args: Any, **kw: Any) -> Any:
+            log.append(xml.decode() if isinstance(xml, bytes) else xml)
+            return original(this, xml, *args, **kw)
+
+        target = f"nova.tests.fixtures.libvirt.{method}"
+        self.useFixture(fixtures.MonkeyPatch(target, recorder))
+
+    def _remember_launch_security(self) -> None:
+        """Nova's fake libvirt forgets that element of a domain; the real one not."""
+        known: dict[str, str] = {}
+        parse, describe = (
+            fakelibvirt.Domain._parse_definition,
+            fakelibvirt.Domain.XMLDesc,
+        )
+
+        def remember(domain: Any, xml: str) -> Any:
+            definition = parse(domain, xml)
+            element = ET.fromstring(xml).find("launchSecurity")
+            text = "" if element is None else ET.tostring(element, encoding="unicode")
+            known[definition["uuid"]] = text
+            return definition
+
+        def recall(domain: Any, flags: int) -> str:
+            text: str = describe(domain, flags)
+            element = known.get(domain.UUIDString(), "")
+            return text.replace("</domain>", f"{element}</domain>")
+
+        domain = "nova.tests.fixtures.libvirt.Domain"
+        self.useFixture(fixtures.MonkeyPatch(f"{domain}._parse_definition", remember))
+        self.useFixture(fixtures.MonkeyPatch(f"{domain}.XMLDesc", recall))
+
+    # The host
+
+    @contextlib.contextmanager
+    def domain_features(self, xml: str) -> Iterator[None]:
+        """Have libvirt's domain capabilities contain ``xml``."""
+        target = fakelibvirt.virConnect
+        with mock.patch.object(target, "_domain_capability_features", xml):
+            yield
+
+    @property
+    def driver(self) -> Any:
+        return self.computes[COMPUTE].driver
+
+    def use_driver(self, driver: str) -> None:
+        """Name the driver that computes load from their next start."""
+        self.compute_driver = driver
+        self.flags(compute_driver=driver)
+
+    def restart(self, hostname: str = COMPUTE) -> None:
+        """Restart a compute; its guests stay."""
+        self.restart_compute_service(hostname)
+
+    # Images, flavors, servers
+
+    def image(self, name: str, **properties: str) -> str:
+        """Put an image into Glance and return its id."""
+        image_id: str = getattr(uuids, name)
+        properties.setdefault("architecture", "x86_64")
+        image = {**self.glance.image1, "id": image_id, "name": name}
+        if image_id not in self.glance.images:
+            self.glance.create(None, {**image, "properties": properties})
+        return image_id
+
+    def flavor(
+        self, name: str, specs: Mapping[str, str] | None = None, vcpus: int = 2
+    ) -> str:
+        """Make a flavor and return its id."""
+        size = {"vcpu": vcpus, "memory_mb": 512, "disk": 1, "ephemeral": 0}
+        with contextlib.suppress(ApiError):  # it is there already
+            self._create_flavor(
+                id=name, name=name, extra_spec=dict(specs or {}), **size
+            )
+        return name
+
+    def server(
+        self,
+        image: str,
+        flavor: str,
+        state: str = "ACTIVE",
+        networks: Any = "none",
+        **body: Any,
+    ) -> dict[str, Any]:
+        """Create a server through the API and wait until it is in ``state``."""
+        request = self._build_server(None, image, flavor, networks)
+        answer = self.api.post_server({"server": {**request, **body}})
+        # Nova's fixtures make no disks, and so not the folder where rescue saves XML.
+        (pathlib.Path(CONF.instances_path) / answer["id"]).mkdir()
+        return self._wait_for_state_change(answer, state)
+
+    def boot(
+        self,
+        image: Mapping[str, str] | None = None,
+        flavor: Mapping[str, str] | None = None,
+        **arguments: Any,
+    ) -> dict[str, Any]:
+        """Create a server of a new image and a new flavor with these properties."""
+        number = next(self._numbers)
+        image_id = self.image(f"image-{number}", **(image or {}))
+        return self.server(
+            image_id, self.flavor(f"flavor-{number}", flavor), **arguments
+        )
+
+    def act(self, server: dict[str, Any], action: Any, state: str) -> None:
+        """Post an action and wait until the server is in ``state``."""
+        self.api.post_server_action(server["id"], action)
+        self.wait_for(server, state)
+
+    def attempt(self, server: dict[str, Any], action: Any, state: str) -> None:
+        """Post an action that fails on the compute, and wait for ``state``."""
+        # Nova's fixtures make calls of casts, and so hand the failure to the API.
+        with contextlib.suppress(ApiError):
+            self.api.post_server_action(server["id"], action)
+        self.wait_for(server, state)
+
+    def _wait_for_server_parameter(
+        self,
+        server: dict[str, Any],
+        expected_params: dict[str, Any],
+        *args: Any,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        # Nova's own looks twice a second, ten times: slow, and too few on a busy host.
+        deadline = time.monotonic() + 60
+        while True:
+            now: dict[str, Any] = self.api.get_server(server["id"])
+            reached = all(now[key] == value for key, value in expected_params.items())
+            # Nova sets the status ERROR before it records why.
+            if reached and ("fault" in now or now["status"] != "ERROR"):
+                return now
+            seen = {key: now[key] for key in (*expected_params, "fault") if key in now}
+            self.assertLess(time.monotonic(), deadline, f"{expected_params}: {seen}")
+            time.sleep(0.05)
+
+    def wait_for(self, server: dict[str, Any], state: str) -> None:
+        """Wait until nothing is done to the server any more and it is in ``state``."""
+        wanted = {"status": state, "OS-EXT-STS:task_state": None}
+        self._wait_for_server_parameter(server, wanted)
+
+    def hard_reboot(self, server: dict[str, Any], state: str = "ACTIVE") -> None:
+        self.act(server, {"reboot": {"type": "HARD"}}, state)
+
+    def fault(self, server: dict[str, Any]) -> str:
+        """Return what ``openstack server show`` says of a server in ERROR."""
+        message: str = self.api.get_server(server["id"])["fault"]["message"]
+        return message
+
+    def last_event(self, server: dict[str, Any]) -> str:
+        """Return what ``openstack server event show`` says of the last action."""
+        action = self.api.get_instance_actions(server["id"])[0]
+        details = self.api.get_instance_action_details(
+            server["id"], action["request_id"]
+        )
+        return " ".join(str(event["details"]) for event in details["events"])
+
+    @property
+    def log(self) -> str:
+        """What was logged at INFO and above since the cloud's start."""
+        return str(self.stdlog.logger.output)
+
+    # Placement
+
+    def providers(self, hostname: str = COMPUTE) -> dict[str, str]:
+        """Return the uuids of a compute's providers by name."""
+        root = self._get_provider_uuid_by_name(hostname)
+        return {p["name"]: p["uuid"] for p in self._get_all_rps_in_a_tree(root)}
+
+    def slots(self, hostname: str = COMPUTE) -> int | None:
+        """Return the slots of a compute's SEV provider, None without one."""
+        uuid = self.providers(hostname).get(f"{hostname}_amd_sev")
+        if uuid is None:
+            return None
+        total: int = self._get_provider_inventory(uuid)["MEM_ENCRYPTION_CONTEXT"][
+            "total"
+        ]
+        return total
+
+    def slots_used(self, hostname: str = COMPUTE) -> int:
+        uuid = self.providers(hostname)[f"{hostname}_amd_sev"]
+        used: int = self._get_provider_usages(uuid)["MEM_ENCRYPTION_CONTEXT"]
+        return used
+
+
+@contextlib.contextmanager
+def cloud(driver: str = SEV_DRIVER, compute: bool = True) -> Iterator[Cloud]:
+    """A running cloud, with one compute on a host with SEV unless told otherwise."""
+    case = Cloud()
+    case.compute_driver = driver
+    try:
+        case.setUp()
+        with case.domain_features(WITH_SEV):
+            if compute:
+                case.start_compute(COMPUTE)
+            yield case
+    finally:
+        case.tearDown()
+        case.doCleanups()
+
+
+def find(xml: str, path: str) -> ET.Element:
+    """Return the one element at ``path`` below the root of ``xml``."""
+    (element,) = ET.fromstring(xml).findall(path)
+    return element
+
+
+def assert_encrypted(xml: str) -> None:
+    security = find(xml, "launchSecurity")
+    assert security.get("type") == "sev"
+    policy = int(find(xml, "launchSecurity/policy").text or "", 0)
+    assert policy & 1, "debugging is allowed"
+    assert not policy & 4, "the policy is of SEV-ES"
+    assert find(xml, "memoryBacking/locked") is not None
+    assert "q35" in str(find(xml, "os/type").get("machine"))
+
+
+def instance_of(server: dict[str, Any]) -> objects.Instance:
+    return objects.Instance.get_by_uuid(
+        nova_context.get_admin_context(), server["id"], ["system_metadata", "flavor"]
+    )
