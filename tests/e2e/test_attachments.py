@@ -1,0 +1,132 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""Devices that a running encrypted guest gets, at the driver's own interface.
+
+There is no Cinder, no Neutron and no device of the host to spare here. Nova's
+attach_volume and attach_interface end in the calls that are made here.
+"""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import as_nova_compute
+import pytest
+from lxml import etree
+
+from devcloud.testing import CloudFixture
+
+ATTACH = """
+both = {"persistent": True, "live": True}
+call(guest.attach_device, device(
+    "LibvirtConfigGuestDisk", source_type="file", source_path=VOLUME,
+    driver_name="qemu", driver_format="raw", target_dev="vdx", target_bus="virtio",
+), **both)
+call(guest.attach_device, device(
+    "LibvirtConfigGuestInterface", net_type="user", mac_addr="52:54:00:00:00:01",
+    model="virtio",
+), **both)
+"""
+DETACH = """
+def conf(device):
+    return type("Device", (), {"to_xml": lambda self: device})()
+
+for device in %r:
+    call(guest.detach_device, conf(device), persistent=True, live=True)
+"""
+OF_THE_HOST = """
+live = {"persistent": True, "live": True}
+call(guest.attach_device, device(
+    "LibvirtConfigGuestHostdevPCI", domain="0000", bus="00", slot="05", function="0",
+), **live)
+call(guest.attach_device, device("LibvirtConfigGuestHostdevMDEV"), **live)
+call(guest.attach_device, device(
+    "LibvirtConfigGuestInterface", net_type="hostdev", mac_addr="52:54:00:00:00:02",
+    source_dev="0000:00:05.0",
+), **live)
+call(guest.attach_device, device(
+    "LibvirtConfigGuestDisk", source_type="file", source_path="/dev/null",
+    target_dev="hda", target_bus="ide",
+), **live)
+"""
+
+
+@pytest.fixture
+def server(
+    cloud: CloudFixture, encrypted_flavor: str, uefi_image: str
+) -> Iterator[Any]:
+    server = cloud.boot("extended", encrypted_flavor, uefi_image)
+    assert server.status == "ACTIVE", server.fault
+    yield server
+    cloud.delete(server)
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Path:
+    path = tmp_path / "volume"
+    subprocess.run(["qemu-img", "create", "-qf", "raw", path, "16M"], check=True)
+    return path
+
+
+def extras(cloud: CloudFixture, server: Any, *options: str) -> list[etree._Element]:
+    """What ATTACH attaches, as libvirt has it."""
+    xml = cloud.virsh("dumpxml", *options, server.instance_name)
+    devices = etree.fromstring(xml).find("devices")
+    assert devices is not None
+    disks = devices.findall("disk/target[@dev='vdx']/..")
+    return [*disks, *devices.findall("interface")]
+
+
+def test_a_volume_and_a_network_interface_come_and_go(
+    cloud: CloudFixture, server: Any, volume: Path
+) -> None:
+    answers = as_nova_compute.ask(cloud, server, f"VOLUME = {str(volume)!r}\n{ATTACH}")
+
+    assert [answer.text for answer in answers] == ["", ""]
+    for options in ((), ("--inactive",)):
+        disk, interface = extras(cloud, server, *options)
+        assert disk.find("driver[@iommu='on']") is not None
+        assert interface.find("driver[@iommu='on']") is not None
+        # Its iPXE cannot do DMA in encrypted memory.
+        assert interface.find("rom[@enabled='no']") is not None
+    assert cloud.domain(server).launch_security == "sev"
+
+    attached = [etree.tostring(e, encoding="unicode") for e in extras(cloud, server)]
+    answers = as_nova_compute.ask(cloud, server, DETACH % attached)
+
+    assert [answer.text for answer in answers] == ["", ""]
+    assert extras(cloud, server, "--inactive") == []
+
+
+def test_devices_of_the_host_and_ide_disks_are_refused(
+    cloud: CloudFixture, server: Any
+) -> None:
+    before = cloud.virsh("dumpxml", server.instance_name)
+
+    answers = as_nova_compute.ask(cloud, server, OF_THE_HOST)
+
+    asked = "hw:mem_encryption of flavor encrypted asks for AMD SEV, but "
+    for answer, found in zip(
+        answers,
+        (
+            "the guest has a PCI device of the host: ask for none.",
+            "the guest has a mediated device (vGPU): ask for none.",
+            "is a PCI device of the host (SR-IOV): use a port of vnic type normal.",
+            "disk hda is on an IDE bus: use virtio, scsi or sata.",
+        ),
+        strict=True,
+    ):
+        assert answer.error == "InternalError"
+        assert asked in answer.text
+        assert found in answer.text
+    assert cloud.virsh("dumpxml", server.instance_name) == before

@@ -1,0 +1,54 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""[libvirt] num_memory_encrypted_guests, and what Placement is offered."""
+
+from lab import PROVIDER, Lab
+
+from devcloud.testing import CloudFixture
+
+# The lab's host has 15 slots, and its nova.conf says 4.
+
+
+def cap(number: int) -> dict[str, dict[str, int]]:
+    return {"libvirt": {"num_memory_encrypted_guests": number}}
+
+
+def test_without_it_all_slots_are_offered(cloud: CloudFixture) -> None:
+    log = cloud.log()
+    assert "AMD SEV: 15 slots offered to Placement (maxGuests in libvirt's" in log
+    # What they pin, by the spec's formula and by libvirt's advice.
+    assert "for 15 of them set [DEFAULT] reserved_host_memory_mb 480 to 3840" in log
+    assert "or limit /machine.slice to " in log
+
+
+def test_a_lower_number_rules(lab: Lab) -> None:
+    assert lab.inventory() == {PROVIDER: (4, 0)}
+
+
+def test_a_higher_number_is_overruled_by_the_hardware(lab: Lab) -> None:
+    lab.configure({**cap(100), "DEFAULT": {"ram_allocation_ratio": 1.5}})
+
+    assert lab.inventory() == {PROVIDER: (15, 0)}
+    log = lab.log()
+    assert "num_memory_encrypted_guests is 100, but this host has 15 slots" in log
+    # Memory that is pinned cannot be overcommitted: said at the same time.
+    assert "ram_allocation_ratio is 1.5, but encrypted guests pin" in log
+
+
+def test_with_0_there_are_none(lab: Lab) -> None:
+    lab.configure(cap(0))
+
+    assert lab.inventory() == {}
+    server = lab.boot_encrypted()
+    assert server.status == "ERROR"
+    assert "No valid host was found" in server.fault["message"]
+    assert lab.boot_plain().status == "ACTIVE"

@@ -1,0 +1,61 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""Asking for SEV by name: which traits find a host, and which find none."""
+
+import pytest
+
+from devcloud.testing import CloudFixture
+
+TRAIT = "trait:HW_CPU_X86_AMD_SEV"
+NUMBERED = "trait1:HW_CPU_X86_AMD_SEV"
+
+#: Extra specs of the flavor beside hw:mem_encryption; whether a host is found.
+FLAVORS = {
+    # The trait is that of the slots' provider, a child of the host's. A request
+    # without a number may be served by both together.
+    "unnumbered": ({TRAIT: "required"}, True),
+    # A group with a number is one provider, and needs a resource of it. The only
+    # one there is a second slot, of a provider that gives one at a time.
+    "numbered": ({NUMBERED: "required"}, False),
+    "numbered, with a slot": (
+        {NUMBERED: "required", "resources1:MEM_ENCRYPTION_CONTEXT": "1"},
+        False,
+    ),
+    "forbidden": ({TRAIT: "forbidden"}, False),
+    "another generation": ({"trait:HW_CPU_X86_AMD_SEV_ES": "required"}, False),
+}
+
+
+@pytest.mark.parametrize("case", FLAVORS)
+def test_of_the_flavor(case: str, cloud: CloudFixture, uefi_image: str) -> None:
+    traits, found = FLAVORS[case]
+    flavor = cloud.make_flavor(case, hw__mem_encryption="true", **traits)
+
+    assert is_found(cloud, flavor, uefi_image) is found
+
+
+# Nova takes no notice of another value than required there.
+@pytest.mark.parametrize("value", ["required", "forbidden"])
+def test_of_the_image(value: str, cloud: CloudFixture, encrypted_flavor: str) -> None:
+    image = cloud.make_image(
+        f"trait-{value}", hw_firmware_type="uefi", **{TRAIT: value}
+    )
+    assert is_found(cloud, encrypted_flavor, image)
+
+
+def is_found(cloud: CloudFixture, flavor: str, image: str) -> bool:
+    """Whether the server finds a host; where it does not, Nova gives no reason."""
+    server = cloud.boot("trait", flavor, image)
+    status, fault = server.status, server.fault
+    cloud.delete(server)
+    assert status == "ACTIVE" or "No valid host was found" in fault["message"], fault
+    return bool(status == "ACTIVE")
