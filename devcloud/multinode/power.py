@@ -84,14 +84,21 @@ class ComputeHost:
         control.ask(self._folder / "control", "kill", process)
 
     def change(self, **settings: Any) -> None:
-        """Change its simulated hardware, and have libvirt and Nova see it.
-
-        As when a host is booted with other parameters, except that its guests
-        stay. Return when nova-compute is starting.
+        """Change its simulated hardware under libvirtd and Nova: guests that start
+        from now on meet it. Those that run stay, other than with real hardware.
         """
-        self.kill(COMPUTE)
-        self.stop(LIBVIRTD)
         self._host.settings = self.settings
         self._host.set(**settings)
+
+    def change_and_restart(self, **settings: Any) -> None:
+        """The same for a libvirtd and a nova-compute that look anew.
+
+        Return when nova-compute is starting.
+        """
+        # It would put the host out of service for as long as libvirtd is away,
+        # and until it next has to do with it.
+        self.kill(COMPUTE)
+        self.stop(LIBVIRTD)
+        self.change(**settings)
         self.start(LIBVIRTD)
         self.start(COMPUTE)

@@ -14,6 +14,7 @@
 import contextlib
 import dataclasses
 import datetime
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +29,7 @@ from devcloud.simhost.settings import HostSettings
 from devcloud.testing import CloudFixture
 
 TIMEOUT = 90
+SLOT_TIMEOUT = 10
 PROVIDER = "_amd_sev"
 
 
@@ -81,6 +83,16 @@ class MultinodeFixture(CloudFixture):
             for name, host in self.hosts.items()
         }
 
+    def check_slots(self, expected: dict[str, Slots]) -> None:
+        """Fail unless these are in use, or soon are.
+
+        Nova gives a slot back a moment after it has told the user of the end.
+        """
+        deadline = time.monotonic() + SLOT_TIMEOUT
+        while (found := self.slots()) != expected:
+            assert time.monotonic() < deadline, f"{found} instead of {expected}"
+            time.sleep(0.3)
+
     def host_of(self, server: Any) -> ComputeHost:
         return self.hosts[server.compute_host]
 
@@ -124,6 +136,20 @@ class MultinodeFixture(CloudFixture):
         self.connection.compute.revert_server_resize(server)
         return self.settled(server, "VERIFY_RESIZE", "REVERT_RESIZE")
 
+    def evacuate(self, server: Any) -> Any:
+        """The server when it is another host's, or has failed to become that.
+
+        It is off then: since API version 2.95 its user starts it.
+        """
+        self.connection.compute.evacuate_server(server)
+        dead = server.compute_host
+        for _ in _until(f"{server.name} is still on {dead}"):
+            server = self.connection.compute.get_server(server)
+            # While it is being rebuilt it is idle for a moment.
+            moved = server.compute_host != dead
+            if server.task_state is None and (moved or server.status == "ERROR"):
+                return server
+
     def take_for_dead(self, host: ComputeHost, dead: bool) -> None:
         """Tell Nova so, as an operator does who need not wait for it to see."""
         self.connection.compute.update_service_forced_down(
@@ -133,12 +159,12 @@ class MultinodeFixture(CloudFixture):
     @contextlib.contextmanager
     def restart_of(self, host: ComputeHost) -> Iterator[None]:
         """Wait for the first sign of life of the nova-compute started within."""
-        # The database keeps whole seconds: what was before must be an older one.
-        before = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
         yield
+        # Only now: while it was being stopped, the old one still gave signs.
+        started = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
         for _ in _until(f"nova-compute of {host.name} is not up"):
             seen = datetime.datetime.fromisoformat(self._service(host).updated_at)
-            if seen > before:
+            if seen > started:
                 return
 
     def _service(self, host: ComputeHost) -> Any:

@@ -30,7 +30,10 @@ NONE, ONE = Slots.all(0), Slots.all(1)
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MultinodeFixture]:
-    with MultinodeFixture(tmp_path_factory.mktemp("two"), max_asid=1) as fixture:
+    # Placement learns of a host's slots when the tests want it to.
+    nova = {"DEFAULT": {"update_resources_interval": "600"}}
+    state = tmp_path_factory.mktemp("two")
+    with MultinodeFixture(state, nova=nova, max_asid=1) as fixture:
         yield fixture
 
 
@@ -69,8 +72,10 @@ def strangers_guest(host: ComputeHost) -> Iterator[None]:
     """An encrypted guest of which Nova does not know."""
     with host.libvirt() as connection:
         domain = connection.createXML(STRANGER, libvirt.VIR_DOMAIN_START_PAUSED)
-        yield
-        domain.destroy()
+        try:
+            yield
+        finally:
+            domain.destroy()
 
 
 @pytest.fixture
@@ -83,7 +88,7 @@ def server(
     yield server
     with contextlib.suppress(exceptions.NotFoundException):
         cloud.delete(server)
-    assert cloud.slots() == {"node1": NONE, "node2": NONE}
+    cloud.check_slots({"node1": NONE, "node2": NONE})
 
 
 def test_cold_migration_takes_the_slot_along(
@@ -97,13 +102,13 @@ def test_cold_migration_takes_the_slot_along(
     assert server.status == "VERIFY_RESIZE", server.fault
     assert cloud.guest(server).launch_security == "sev"
     # The source's is kept in case the user reverts, but no guest is in it.
-    assert cloud.slots() == {source.name: Slots(1, 0, 0), target.name: ONE}
+    cloud.check_slots({source.name: Slots(1, 0, 0), target.name: ONE})
 
     server = cloud.confirm(server)
 
     assert (server.status, server.compute_host) == ("ACTIVE", target.name)
     assert cloud.guest(server).launch_security == "sev"
-    assert cloud.slots() == {source.name: NONE, target.name: ONE}
+    cloud.check_slots({source.name: NONE, target.name: ONE})
 
 
 def test_cold_migration_reverted_leaves_it_where_it_was(
@@ -118,7 +123,7 @@ def test_cold_migration_reverted_leaves_it_where_it_was(
 
     assert (server.status, server.compute_host) == ("ACTIVE", source.name)
     assert cloud.guest(server).launch_security == "sev"
-    assert cloud.slots() == {source.name: ONE, target.name: NONE}
+    cloud.check_slots({source.name: ONE, target.name: NONE})
 
 
 def test_resize_to_another_encrypted_flavor(
@@ -133,7 +138,7 @@ def test_resize_to_another_encrypted_flavor(
     assert (server.status, server.compute_host) == ("ACTIVE", target.name)
     assert server.flavor.name == "larger"
     assert cloud.guest(server).launch_security == "sev"
-    assert cloud.slots() == {source.name: NONE, target.name: ONE}
+    cloud.check_slots({source.name: NONE, target.name: ONE})
 
 
 def test_resize_to_a_plain_flavor_takes_encryption_away_and_says_so(
@@ -147,9 +152,87 @@ def test_resize_to_a_plain_flavor_takes_encryption_away_and_says_so(
 
     assert (server.status, server.compute_host) == ("ACTIVE", target.name)
     assert cloud.guest(server).launch_security is None
-    assert cloud.slots() == {source.name: NONE, target.name: NONE}
+    cloud.check_slots({source.name: NONE, target.name: NONE})
     said = [line for line in target.log().splitlines() if server.id in line]
     assert any("encrypt" in line for line in said), said
+
+
+@pytest.mark.xfail(reason="the guest's machine type has become pc", strict=True)
+def test_resize_to_a_plain_flavor_reverted_gives_encryption_back(
+    cloud: MultinodeFixture, server: Any
+) -> None:
+    source = cloud.host_of(server)
+    plain = cloud.make_flavor("plain-for-a-while")
+
+    server = cloud.revert(cloud.resize(server, plain))
+
+    assert (server.status, server.compute_host) == ("ACTIVE", source.name)
+    assert cloud.guest(server).launch_security == "sev"
+    cloud.check_slots({source.name: ONE, cloud.other(source).name: NONE})
+
+
+def test_a_restart_of_nova_between_migration_and_confirmation_changes_nothing(
+    cloud: MultinodeFixture, server: Any
+) -> None:
+    source = cloud.host_of(server)
+    target = cloud.other(source)
+    server = cloud.migrate(server)
+    with cloud.restart_of(source), cloud.restart_of(target):
+        for host in (source, target):
+            host.kill("nova-compute")
+            host.start("nova-compute")
+
+    server = cloud.confirm(server)
+
+    assert (server.status, server.compute_host) == ("ACTIVE", target.name)
+    assert cloud.guest(server).launch_security == "sev"
+    cloud.check_slots({source.name: NONE, target.name: ONE})
+
+
+def test_a_target_that_has_lost_sev_does_not_start_the_guest_in_the_clear(
+    cloud: MultinodeFixture, server: Any
+) -> None:
+    target = cloud.other(cloud.host_of(server))
+    target.change(sev=False)  # and Placement does not know yet
+
+    server = cloud.migrate(server)
+
+    assert_refused_for_want_of_sev(cloud, server)
+    with cloud.restart_of(target):
+        target.change_and_restart(sev=True)
+    server = reboot_hard(cloud, server)
+    assert (server.status, server.compute_host) == ("ACTIVE", target.name)
+    assert cloud.guest(server).launch_security == "sev"
+
+
+def test_a_source_that_has_lost_sev_does_not_take_the_guest_back_in_the_clear(
+    cloud: MultinodeFixture, server: Any
+) -> None:
+    source = cloud.host_of(server)
+    server = cloud.migrate(server)
+    with cloud.restart_of(source):
+        source.change_and_restart(sev=False)
+
+    server = cloud.revert(server)
+
+    assert_refused_for_want_of_sev(cloud, server)
+    with cloud.restart_of(source):
+        source.change_and_restart(sev=True)
+    server = reboot_hard(cloud, server)
+    assert (server.status, server.compute_host) == ("ACTIVE", source.name)
+    assert cloud.guest(server).launch_security == "sev"
+
+
+def assert_refused_for_want_of_sev(cloud: MultinodeFixture, server: Any) -> None:
+    assert server.status == "ERROR"
+    assert "hw:mem_encryption" in server.fault["message"]
+    assert "AMD SEV is off on this host" in server.fault["message"]
+    assert [xml for host in cloud.hosts.values() for xml in host.running_guests()] == []
+
+
+def reboot_hard(cloud: MultinodeFixture, server: Any) -> Any:
+    cloud.connection.compute.reboot_server(server, "HARD")
+    return cloud.settled(server)
 
 
 def test_live_migration_is_refused_by_the_api(
@@ -161,7 +244,7 @@ def test_live_migration_is_refused_by_the_api(
         cloud.connection.compute.live_migrate_server(server, block_migration="auto")
 
     assert "not supported for mem encryption enabled" in str(refusal.value)
-    assert cloud.slots() == {source.name: ONE, cloud.other(source).name: NONE}
+    cloud.check_slots({source.name: ONE, cloud.other(source).name: NONE})
 
 
 def test_live_migration_that_the_api_lets_through_is_refused_by_the_driver(
@@ -179,7 +262,7 @@ def test_live_migration_that_the_api_lets_through_is_refused_by_the_driver(
 
     assert (server.status, server.compute_host) == ("ACTIVE", source.name)
     assert cloud.guest(server).launch_security == "sev"
-    assert cloud.slots() == {source.name: ONE, cloud.other(source).name: NONE}
+    cloud.check_slots({source.name: ONE, cloud.other(source).name: NONE})
     cloud.delete(server)
 
 
@@ -193,7 +276,7 @@ def test_two_guests_take_two_hosts_and_a_third_finds_none(
     assert second.compute_host == cloud.other(cloud.host_of(server)).name
     assert third.status == "ERROR"
     assert "No valid host was found" in third.fault["message"]
-    assert cloud.slots() == {"node1": ONE, "node2": ONE}
+    cloud.check_slots({"node1": ONE, "node2": ONE})
 
     cloud.delete(second)
     cloud.delete(third)
@@ -210,7 +293,7 @@ def test_a_host_that_is_full_without_novas_doing_passes_the_guest_on(
         second = cloud.boot("passed-on", encrypted_flavor, uefi_image)
 
         assert (second.status, second.compute_host) == ("ACTIVE", other.name)
-        assert cloud.slots() == {full.name: Slots(0, 1, 1), other.name: ONE}
+        cloud.check_slots({full.name: Slots(0, 1, 1), other.name: ONE})
     assert f"[instance: {second.id}]" in full.log()
     cloud.delete(second)
 
@@ -218,26 +301,24 @@ def test_a_host_that_is_full_without_novas_doing_passes_the_guest_on(
 def test_evacuation_from_a_dead_host(cloud: MultinodeFixture, server: Any) -> None:
     dead = cloud.host_of(server)
     target = cloud.other(dead)
-    compute = cloud.connection.compute
     dead.switch_off()
     cloud.take_for_dead(dead, True)
 
-    compute.evacuate_server(server)
+    server = cloud.evacuate(server)
+    assert (server.status, server.compute_host) == ("SHUTOFF", target.name)
+    cloud.connection.compute.start_server(server)
     server = cloud.settled(server)
-    if server.status == "SHUTOFF":  # as it is since API version 2.95
-        compute.start_server(server)
-        server = cloud.settled(server)
 
     assert (server.status, server.compute_host) == ("ACTIVE", target.name)
     assert cloud.guest(server).launch_security == "sev"
     # Until it is back, nobody can know what the dead host holds.
-    assert cloud.slots() == {dead.name: Slots(1, 0, 0), target.name: ONE}
+    cloud.check_slots({dead.name: Slots(1, 0, 0), target.name: ONE})
 
     with cloud.restart_of(dead):
         dead.switch_on()
     # Not before: Nova wants it to have given up its guests first.
     cloud.take_for_dead(dead, False)
 
-    assert cloud.slots() == {dead.name: NONE, target.name: ONE}
+    cloud.check_slots({dead.name: NONE, target.name: ONE})
     with dead.libvirt() as connection:
         assert connection.listAllDomains() == []
