@@ -30,9 +30,9 @@ from sev_driver import (
     forbidden_devices,
     guard,
     guest,
-    inventory,
     launch_security,
     lifecycle,
+    providers,
     releases,
     requirements,
     translate,
@@ -90,26 +90,17 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
 
     # Placement
 
-    def _get_memory_encryption_inventories(self) -> dict[str, dict[str, Any]]:
+    def _get_memory_encryption_inventories(self) -> providers.Inventories:
         """Nova makes and reshapes the providers; the numbers are ours."""
-        result = dict(super()._get_memory_encryption_inventories())
-        for capability in self._watch.capabilities().values():
-            slots = inventory.count(
-                capability, CONF.libvirt.num_memory_encrypted_guests
-            )
-            result[capability.model.symbol] = inventory.as_nova(slots, capability)
-        return result
+        return providers.inventories(self._host, self._watch.capabilities())
 
     def _ensure_memory_encryption_providers(
-        self, inventories: dict[str, dict[str, Any]], provider_tree: Any, nodename: str
+        self, inventories: providers.Inventories, provider_tree: Any, nodename: str
     ) -> Any:
-        for capability in self._watch.capabilities().values():
-            symbol = capability.model.symbol
-            name = f"{nodename}_{symbol}"
-            if not inventories[symbol]["total"] and provider_tree.exists(name):
-                held = self._held_slots(provider_tree.data(name).uuid)
-                if held:
-                    inventories[symbol] = inventory.held(held, capability)
+        host = self._watch.capabilities()
+        providers.keep_held(
+            inventories, host, provider_tree, nodename, self._held_slots
+        )
         return super()._ensure_memory_encryption_providers(
             inventories, provider_tree, nodename
         )

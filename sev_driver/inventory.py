@@ -57,22 +57,26 @@ def count(capability: ModelCapability, cap: int | None) -> Slots:
     )
 
 
+def entry(total: int, reserved: int = 0) -> dict[str, object]:
+    """Return an inventory in Placement's terms; a guest takes exactly one slot."""
+    return {
+        "total": total,
+        "min_unit": 1,
+        "max_unit": 1,
+        "step_size": 1,
+        "reserved": reserved,
+        "allocation_ratio": 1.0,
+    }
+
+
 def as_nova(slots: Slots, capability: ModelCapability) -> dict[str, object]:
     """Return the entry that Nova 32 and later makes a child provider of.
 
     A total of 0 is Nova's word for "no such provider".
     """
-    entry: dict[str, object] = {
-        "total": slots.total,
-        "min_unit": 1,
-        "max_unit": 1,
-        "step_size": 1,
-        "reserved": 0,
-        "allocation_ratio": 1.0,
-    }
-    if slots.total:
-        entry["traits"] = [capability.model.trait]
-    return entry
+    if not slots.total:
+        return entry(0)
+    return entry(slots.total) | {"traits": [capability.model.trait]}
 
 
 def held(count: int, capability: ModelCapability) -> dict[str, object]:
@@ -81,5 +85,4 @@ def held(count: int, capability: ModelCapability) -> dict[str, object]:
     Placement does not let go of a provider whose slots are allocated: it stays,
     with all that it has reserved, until the guests are gone.
     """
-    slots = Slots(count, "held by guests of this host")
-    return as_nova(slots, capability) | {"reserved": count}
+    return entry(count, reserved=count) | {"traits": [capability.model.trait]}

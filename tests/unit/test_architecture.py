@@ -25,7 +25,16 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 #: What each ring may import besides the standard library and itself.
 CORE = {"lxml", "os_traits"}
 EDGES = {"conf": {"oslo_config"}, "host": {"libvirt"}}
-SHELLS = {"audit", "driver", "guest", "translate", "releases", "watch", "withdrawal"}
+SHELLS = {
+    "audit",
+    "driver",
+    "guest",
+    "providers",
+    "releases",
+    "translate",
+    "watch",
+    "withdrawal",
+}
 
 
 def imports(path: pathlib.Path) -> set[str]:
