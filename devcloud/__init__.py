@@ -14,7 +14,7 @@
 Not part of the installed package: it is for seeing and testing the driver.
 
 ================  ==========================================================
-``__main__``      the commands: demo, up, down, status
+``__main__``      the commands: demo, up, down, status, power
 ``cloud``         a cloud as its user sees it: start, find again, stop
 ``testing``       such a cloud for tests, with what they do in it
 ``client``        the real openstack client

@@ -58,6 +58,23 @@ def status(args: argparse.Namespace) -> None:
         print(cloud_status.describe(other))
 
 
+def power(args: argparse.Namespace) -> None:
+    """switch a host of a running cloud with several off or on"""
+    # It takes libvirt, which the other commands can spare.
+    from devcloud.multinode.control import ControlError
+    from devcloud.multinode.power import ComputeHost
+
+    cloud = _cloud(args)
+    if not (cloud.running and cloud.settings.multinode):
+        raise CloudError("no cloud with several hosts runs: make cloud NODES=2")
+    host = ComputeHost(cloud, args.name)
+    try:
+        host.switch_on() if args.switch == "on" else host.switch_off()
+    except ControlError as exc:
+        raise CloudError(str(exc)) from exc
+    print(f"{args.name} is {args.switch}.")
+
+
 def main() -> int:
     args = _parse()
     interrupts.install()
@@ -102,11 +119,14 @@ def _parse() -> argparse.Namespace:
         help="the folder of the cloud's files, by default %(default)s",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for function in (demo, up, down, status):
+    for function in (demo, up, down, status, power):
         command = commands.add_parser(function.__name__, help=function.__doc__)
         command.set_defaults(function=function)
         if function in (demo, up):
             _add_settings(command)
+        if function is power:
+            command.add_argument("name", help="node1, node2 ...")
+            command.add_argument("switch", choices=("off", "on"))
     return parser.parse_args()
 
 
