@@ -42,6 +42,9 @@ def device(cls, **values):
         setattr(result, name, value)
     return result
 
+def xml(text):
+    return type("Device", (), {"to_xml": lambda self: text})()
+
 def call(function, *arguments, **options):
     try:
         function(*arguments, **options)
@@ -68,7 +71,8 @@ def ask(cloud: CloudFixture, server: Any, calls: str) -> list[Answer]:
     """Run a script that says ``call(function, ...)``; an answer to each.
 
     It has ``compute``, the driver; ``admin``, a context; ``server``, the instance;
-    ``guest``, Nova's handle of its domain; ``device(class, ...)``.
+    ``guest``, Nova's handle of its domain; and for devices Nova's own
+    ``device(class, ...)`` and ``xml(text)``.
     """
     conf = cloud.cloud.layout.etc("nova") / "nova.conf"
     script = _BEFORE + calls + _AFTER

@@ -44,8 +44,12 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudFixture]:
     """One cloud for all tests that do not mind who else is in it."""
     nova = {
         "DEFAULT": {"allow_resize_to_same_host": "true"},
-        # A soft reboot of a guest that takes its time is not made a hard one.
-        "libvirt": {"wait_soft_reboot_seconds": "60"},
+        "libvirt": {
+            # A soft reboot of a guest that takes its time is not made a hard one.
+            "wait_soft_reboot_seconds": "60",
+            # Else a q35 guest has one port left for devices that come later.
+            "num_pcie_ports": "12",
+        },
     }
     with CloudFixture(tmp_path_factory.mktemp("cloud"), nova=nova) as fixture:
         yield fixture
