@@ -31,7 +31,7 @@ class CloudSettings:
     host: str = "simulated"
     #: The compute hosts. More than one: see devcloud.multinode.
     nodes: tuple[HostSettings, ...] = (HostSettings(),)
-    #: Whether stock Nova gets :func:`devcloud.stock.mend_loader`.
+    #: Whether libvirt is made to take the UEFI guests of stock Nova, for comparisons.
     mend_loader: bool = False
     #: Options laid over nova.conf: {section: {option: value}}.
     nova: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)

@@ -185,9 +185,10 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        withdrawal.note_resize(instance)
-        if translate.guest_request(instance) is not None:
-            # As in rescue: it is the image as the user made it.
+        withdrawn = withdrawal.note_resize(instance)
+        if withdrawn or translate.guest_request(instance) is not None:
+            # As in rescue: it is the image as the user made it. A guest that is
+            # encrypted no more keeps its machine type, and can be reverted.
             image_meta = translate.encrypted_image_meta(instance, image_meta)
         args = (instance, disk_info, network_info, image_meta, *args)
         with translate.errors_as(translate.operation_error):

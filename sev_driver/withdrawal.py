@@ -26,19 +26,24 @@ from sev_driver.exceptions import DomainXMLError
 LOG = logging.getLogger(__name__)
 
 
-def note_resize(instance: objects.Instance) -> None:
-    """Call it on the new host, when ``instance`` has its new flavor."""
+def note_resize(instance: objects.Instance) -> bool:
+    """Call it on the new host, when ``instance`` has its new flavor.
+
+    Returns whether the resize takes its encryption away.
+    """
     old = instance.old_flavor
     if old is None or translate.guest_request(instance) is not None:
-        return
-    if translate.request_with(old, instance) is not None:
-        LOG.warning(
-            "The resize from flavor %s to %s has taken the memory encryption away: "
-            "the guest runs in the clear from now on.",
-            old.name,
-            instance.flavor.name,
-            instance=instance,
-        )
+        return False
+    if translate.request_with(old, instance) is None:
+        return False
+    LOG.warning(
+        "The resize from flavor %s to %s has taken the memory encryption away: "
+        "the guest runs in the clear from now on.",
+        old.name,
+        instance.flavor.name,
+        instance=instance,
+    )
+    return True
 
 
 def note_rebuild(host: Any, instance: objects.Instance) -> None:

@@ -19,7 +19,7 @@ process, and one process starts four times as fast.
 import os
 import shlex
 
-from devcloud import stock
+from devcloud import libvirt_compat
 from devcloud.services import Service, nova_api, nova_databases, sqlite, web
 
 COMPUTE = "nova-compute"
@@ -39,7 +39,7 @@ def run(service: Service) -> None:
 
     _prepare_compute()
     if service.settings.mend_loader:
-        stock.mend_loader()
+        libvirt_compat.accept_loader_secure()
     for binary in ("nova-conductor", "nova-scheduler"):
         _start(service, binary)
     _start(service, COMPUTE)

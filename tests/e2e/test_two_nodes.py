@@ -157,7 +157,6 @@ def test_resize_to_a_plain_flavor_takes_encryption_away_and_says_so(
     assert any("encrypt" in line for line in said), said
 
 
-@pytest.mark.xfail(reason="the guest's machine type has become pc", strict=True)
 def test_resize_to_a_plain_flavor_reverted_gives_encryption_back(
     cloud: MultinodeFixture, server: Any
 ) -> None:

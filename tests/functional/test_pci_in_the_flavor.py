@@ -1,0 +1,107 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""A PCI device in the flavor: stock Nova's driver and ours, side by side."""
+
+from typing import Any
+from unittest import mock
+
+from nova.tests.fixtures import libvirt as fakelibvirt
+from nova.tests.functional.libvirt import base
+from oslo_serialization import jsonutils
+from with_driver import SEV_DRIVER, STOCK_DRIVER, WithSEVDriver
+
+DEVICE = {
+    "vendor_id": fakelibvirt.PCI_VEND_ID,
+    "product_id": fakelibvirt.PCI_PROD_ID,
+}
+WITH_SEV = fakelibvirt.virConnect._domain_capability_features_with_SEV
+
+
+class _PCIInTheFlavor(WithSEVDriver, base.ServersTestBase):
+    microversion = "latest"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.flags(
+            group="pci",
+            device_spec=[jsonutils.dumps(DEVICE)],
+            alias=[jsonutils.dumps({**DEVICE, "name": "gpu"})],
+        )
+        self.flags(group="libvirt", hw_machine_type=["x86_64=q35"])
+        self.libvirt.amd_sev.sev = True
+        self.useFixture(
+            fakelibvirt.fixtures.MonkeyPatch(
+                "nova.tests.fixtures.libvirt.virConnect._domain_capability_features",
+                WITH_SEV,
+            )
+        )
+        self.defined: list[str] = []
+        define = fakelibvirt.virConnect.defineXML
+
+        def recorded(connection: Any, xml: str) -> Any:
+            self.defined.append(xml)
+            return define(connection, xml)
+
+        self.useFixture(
+            fakelibvirt.fixtures.MonkeyPatch(
+                "nova.tests.fixtures.libvirt.virConnect.defineXML", recorded
+            )
+        )
+
+    def build(self, expected: str) -> dict[str, Any]:
+        self.start_compute(pci_info=fakelibvirt.HostPCIDevicesInfo(num_pci=1))
+        flavor = self._create_flavor(
+            extra_spec={
+                "hw:mem_encryption": "true",
+                "pci_passthrough:alias": "gpu:1",
+            }
+        )
+        image = {**self.glance.image1, "id": "5ee6ca33-8ad9-4d3d-9a06-6aeb0bdbf76b"}
+        image["properties"] = {
+            "hw_firmware_type": "uefi",
+            "hw_machine_type": "q35",
+        }
+        self.glance.create(None, image)
+        server: dict[str, Any] = self._create_server(
+            flavor_id=flavor,
+            image_uuid=image["id"],
+            networks="none",
+            expected_state=expected,
+        )
+        return server
+
+
+class TestStockNova(_PCIInTheFlavor):
+    compute_driver = STOCK_DRIVER
+
+    def test_it_starts_an_encrypted_guest_with_a_device_of_the_host(self) -> None:
+        self.build("ACTIVE")
+        (xml,) = self.defined
+        self.assertIn("<launchSecurity", xml)
+        self.assertIn("<hostdev", xml)
+
+
+class TestOurDriver(_PCIInTheFlavor):
+    compute_driver = SEV_DRIVER
+
+    def test_it_refuses_in_words_and_defines_nothing(self) -> None:
+        with mock.patch("nova.virt.libvirt.driver.LibvirtDriver.spawn") as spawn:
+            server = self.build("ERROR")
+        spawn.assert_not_called()
+        self.assertEqual([], self.defined)
+        message = server["fault"]["message"]
+        self.assertIn("pci_passthrough:alias of flavor", message)
+        self.assertIn("is gpu:1, a device of the host", message)
+        self.assertNotIn("Exceeded maximum number of retries", message)
+
+
+del _PCIInTheFlavor
