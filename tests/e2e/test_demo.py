@@ -47,8 +47,10 @@ def start_demo(state: Path) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        # A process group of its own, as a shell gives each of its jobs.
+        # A process group of its own, as a shell gives each of its jobs; and a
+        # Ctrl-C that counts, also where the tests run in a shell's background.
         process_group=0,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
