@@ -61,6 +61,7 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
     def __init__(self, virtapi: Any, read_only: bool = False) -> None:
         releases.check_nova()
         super().__init__(virtapi, read_only)
+        releases.mend_reconnection(self._host)
         guest.guard_lookups(self._host)
         self._audit = audit.Audit(self._host, CONF.sev.stop_unencrypted_guests)
         self._watch = watch.Watch(self._host)

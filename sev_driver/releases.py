@@ -13,7 +13,8 @@
 """How Nova releases differ. No other module asks which Nova this is."""
 
 import importlib.metadata
-from typing import Final
+import threading
+from typing import Any, Final
 
 from sev_driver.exceptions import ConfigurationError
 
@@ -33,3 +34,15 @@ def check_nova() -> None:
             f"later, and this is Nova {version}: upgrade Nova, or set compute_driver "
             f"= libvirt.LibvirtDriver."
         )
+
+
+def mend_reconnection(nova_host: Any) -> None:
+    """Keep nova-compute from locking itself out when libvirtd restarts.
+
+    On native threads, Nova's look at its connection holds a lock, and libvirt may
+    find the connection closed during that look: its callback, in the same thread,
+    then waits for that lock for ever, and with it all that nova-compute does.
+
+    :param nova_host: Nova's libvirt Host, before its first connection.
+    """
+    nova_host._wrapped_conn_lock = threading.RLock()

@@ -13,8 +13,11 @@
 """releases: which Nova this driver works with."""
 
 import importlib.metadata
+import threading
 
+import libvirt
 import pytest
+from nova.virt.libvirt import host as nova_host
 
 from sev_driver import releases
 from sev_driver.exceptions import ConfigurationError
@@ -37,3 +40,34 @@ def test_an_older_nova_is_refused(
     installed(monkeypatch, version)
     with pytest.raises(ConfigurationError, match=f"this is Nova {version}"):
         releases.check_nova()
+
+
+class ClosedConnection:
+    """One whose next use finds that libvirtd is gone, and calls back at once."""
+
+    def __init__(self, host: nova_host.Host) -> None:
+        self.host = host
+
+    def getLibVersion(self) -> int:
+        self.host._connection_closed(self, False, "end of file")
+        error = libvirt.libvirtError("client socket is closed")
+        error.err = (libvirt.VIR_ERR_INTERNAL_ERROR, libvirt.VIR_FROM_RPC, *[None] * 7)
+        raise error
+
+
+def test_a_connection_that_closes_under_novas_eyes_is_made_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    host = nova_host.Host("qemu:///system")
+    releases.mend_reconnection(host)
+    host._wrapped_conn = ClosedConnection(host)
+    monkeypatch.setattr(host, "_get_new_connection", lambda: "a new one")
+    found: list[object] = []
+    look = threading.Thread(
+        target=lambda: found.append(host._get_connection()), daemon=True
+    )
+
+    look.start()
+    look.join(5)
+
+    assert found == ["a new one"]
