@@ -11,6 +11,7 @@
 #    under the License.
 """A cloud of one host whose hardware, options and domains a test may change."""
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -51,8 +52,18 @@ class Lab(CloudFixture):
     """A simulated host also where there is a real one: its SEV comes and goes."""
 
     def __init__(self, state: Path) -> None:
-        super().__init__(state, nova=texts(OPTIONS), max_asid=15)
-        self._options = texts(OPTIONS)
+        displays, serials = ports(6100), ports(11000)
+        self._base = merged(
+            OPTIONS, {"serial_console": {"port_range": f"{serials[0]}:{serials[-1]}"}}
+        )
+        self._options = texts(self._base)
+        super().__init__(
+            state,
+            nova=self._options,
+            max_asid=15,
+            remote_display_port_min=displays[0],
+            remote_display_port_max=displays[-1],
+        )
 
     def _setUp(self) -> None:
         super()._setUp()
@@ -76,7 +87,7 @@ class Lab(CloudFixture):
 
     def configure(self, options: Sections | None = None) -> None:
         """Restart Nova with these laid over the lab's, unless it has them now."""
-        wanted = texts(OPTIONS, options or {})
+        wanted = texts(self._base, options or {})
         if wanted != self._options:
             self._options = wanted
             self.restarts.restart_nova(wanted)
@@ -122,6 +133,13 @@ class Lab(CloudFixture):
             if slots:
                 found[provider.name] = slots["total"], slots["reserved"]
         return found
+
+
+def ports(first: int) -> range:
+    """Some of this process' own: between a look at a port and its use another
+    cloud on the machine could take it."""
+    start = first + os.getpid() % 100 * 40
+    return range(start, start + 40)
 
 
 def texts(*layers: Sections) -> dict[str, dict[str, str]]:

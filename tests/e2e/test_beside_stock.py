@@ -25,7 +25,6 @@ import pytest
 from lab import Lab
 
 from devcloud.settings import DRIVER
-from devcloud.simhost.settings import HostSettings
 
 STOCK = "libvirt.LibvirtDriver"
 README = Path(__file__).parents[2] / "README.rst"
@@ -40,7 +39,7 @@ class Beside(Lab):
             self.settings,
             driver=driver,
             mend_loader=driver == STOCK,
-            nodes=(HostSettings(max_asid=2),),
+            nodes=(self.settings.nodes[0].replace(max_asid=2),),
         )
 
     def _setUp(self) -> None:
