@@ -242,6 +242,8 @@ def test_an_interrupt_that_python_drops_is_remembered() -> None:
 
 def test_an_interrupt_waits_for_a_fork_to_be_over() -> None:
     def main() -> int:
+        # Also where the tests run in a shell's background, with SIGINT ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         interrupts.install()
         steps = []
         try:
