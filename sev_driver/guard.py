@@ -16,6 +16,7 @@ from lxml import etree
 
 from sev_driver.domain_xml import parse
 from sev_driver.exceptions import EncryptionLost
+from sev_driver.launch_security import LaunchSecurity
 from sev_driver.model import MemoryEncryptionModel
 from sev_driver.policy import SevPolicy
 
@@ -47,7 +48,7 @@ def _fault(model: MemoryEncryptionModel, elements: list[etree._Element]) -> str 
     if wanted == "sev-snp":
         return None
     try:
-        policy = SevPolicy.parse(elements[0].findtext("policy") or "")
+        policy = LaunchSecurity.from_element(elements[0]).policy
     except ValueError:
         return "a launchSecurity without a valid policy"
     # The ES bit is the only difference between the two generations in libvirt.
