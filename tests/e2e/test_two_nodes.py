@@ -197,7 +197,8 @@ def test_a_target_that_has_lost_sev_does_not_start_the_guest_in_the_clear(
     server = cloud.migrate(server)
 
     assert_refused_for_want_of_sev(cloud, server)
-    target.change(sev=True)
+    with cloud.restart_of(target):
+        target.change_and_restart(sev=True)
     server = reboot_hard(cloud, server)
     assert (server.status, server.compute_host) == ("ACTIVE", target.name)
     assert cloud.guest(server).launch_security == "sev"
