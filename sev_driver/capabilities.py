@@ -14,7 +14,7 @@
 
 import dataclasses
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from sev_driver.domain_capabilities import DomainCapabilities
 from sev_driver.model import MemoryEncryptionModel
@@ -111,12 +111,33 @@ class ModelCapability:
         return f"{self.model.title} is supported: {count} slots ({self.slots_source})"
 
 
-HostCapabilities = Mapping[MemoryEncryptionModel, ModelCapability]
+@dataclasses.dataclass(frozen=True)
+class HostCapabilities(Mapping[MemoryEncryptionModel, ModelCapability]):
+    """What is concluded for each model; look it up by the model.
+
+    ``shared_slots`` is how many guests of SEV-ES and SEV-SNP together can run at
+    once, None where nothing tells.
+    """
+
+    capabilities: tuple[ModelCapability, ...]
+    shared_slots: int | None = None
+
+    def __getitem__(self, model: MemoryEncryptionModel) -> ModelCapability:
+        for capability in self.capabilities:
+            if capability.model is model:
+                return capability
+        raise KeyError(model)
+
+    def __iter__(self) -> Iterator[MemoryEncryptionModel]:
+        return (capability.model for capability in self.capabilities)
+
+    def __len__(self) -> int:
+        return len(self.capabilities)
 
 
 def conclude(facts: HostFacts) -> HostCapabilities:
     """Return what the host offers, for each model that is judged here."""
-    return {MemoryEncryptionModel.AMD_SEV: _conclude_sev(facts)}
+    return HostCapabilities((_conclude_sev(facts),))
 
 
 def _conclude_sev(facts: HostFacts) -> ModelCapability:
