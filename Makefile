@@ -6,6 +6,11 @@ READY := $(VENV)/ready
 # RabbitMQ and MariaDB: only for clouds with several hosts, and their tests.
 MULTINODE := $(VENV)/ready-multinode
 NODES ?= 1
+# A libvirt and QEMU that know SEV-SNP, for hosts that have all generations.
+TRIXIE := $(VENV)/rootfs/trixie/ready
+# HOST=split: of 15 slots, SEV-ES and SEV-SNP share 5.
+HOST ?=
+SPLIT := $(if $(filter split,$(HOST)),--es-slots 5 --snp --distribution trixie)
 # The cloud mounts and makes namespaces, so it runs as root.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # As root, leave nothing in the tree that the user cannot delete.
@@ -17,7 +22,7 @@ DEVCLOUD := $(AS_ROOT) $(BIN)/python -m devcloud
 PYTHON_FILES := sev_driver nova devcloud tests tools doc
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-multinode demo cloud cloud-down cloud-status test lint unit \
+.PHONY: help setup setup-multinode setup-trixie demo cloud cloud-down cloud-status test lint unit \
         functional packaging e2e sample docs clean
 
 help:  ## show these lines
@@ -34,11 +39,16 @@ setup-multinode: $(MULTINODE)  ## the same for a cloud with several hosts
 $(MULTINODE): $(READY) bindep.txt
 	@$(PYTHON) -B tools/bootstrap.py multinode
 
+setup-trixie: $(TRIXIE)  ## unpack Debian 13's libvirt and QEMU, for SEV-SNP
+
+$(TRIXIE): tools/rootfs.py | $(READY)
+	@$(PYTHON) -B tools/rootfs.py trixie
+
 demo: $(READY)  ## start a cloud, boot an encrypted guest in it, show it, stop
 	@$(DEVCLOUD) demo
 
-cloud: $(READY) $(if $(filter-out 1,$(NODES)),$(MULTINODE))  ## start the same cloud and leave it running; NODES=2
-	@$(DEVCLOUD) up --nodes $(NODES)
+cloud: $(READY) $(if $(filter-out 1,$(NODES)),$(MULTINODE)) $(if $(SPLIT),$(TRIXIE))  ## start the same cloud and leave it running; NODES=2 HOST=split
+	@$(DEVCLOUD) up --nodes $(NODES) $(SPLIT)
 
 cloud-down: $(READY)  ## stop it
 	@$(DEVCLOUD) down
@@ -46,7 +56,7 @@ cloud-down: $(READY)  ## stop it
 cloud-status: $(READY)  ## say whether it runs, and where its logs are
 	@$(DEVCLOUD) status
 
-test: lint $(MULTINODE)  ## all tests
+test: lint $(MULTINODE) $(TRIXIE)  ## all tests
 	$(AS_ROOT) $(PYTEST) tests
 
 lint: $(READY)  ## ruff and mypy
@@ -63,7 +73,7 @@ functional: $(READY)  ## real Nova code with our driver in it, no root needed
 packaging: $(READY)  ## the wheel, the sample, the set-up; no root needed
 	$(BIN)/python -m pytest tests/packaging
 
-e2e: $(MULTINODE)  ## the one-machine cloud
+e2e: $(MULTINODE) $(TRIXIE)  ## the one-machine cloud
 	$(AS_ROOT) $(PYTEST) tests/e2e
 
 sample: $(READY)  ## write etc/nova.conf.sample from the options

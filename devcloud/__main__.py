@@ -23,6 +23,7 @@ from devcloud.hosts import kind_here
 from devcloud.layout import TREE, Layout
 from devcloud.progress import Progress
 from devcloud.settings import DRIVER, CloudSettings, several
+from devcloud.simhost.settings import SettingsError
 
 
 def demo(args: argparse.Namespace) -> None:
@@ -80,7 +81,7 @@ def main() -> int:
     interrupts.install()
     try:
         args.function(args)
-    except CloudError as exc:
+    except (CloudError, SettingsError) as exc:
         print(f"error: {exc}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -100,14 +101,24 @@ def _demo_cloud(args: argparse.Namespace) -> Cloud:
 
 def _settings(args: argparse.Namespace) -> CloudSettings:
     settings = CloudSettings(driver=args.driver, host=args.host or kind_here())
-    changes = {}
-    if args.slots is not None:
-        changes["max_asid"] = args.slots
-    if args.no_sev:
-        changes["sev"] = False
-    node = dataclasses.replace(settings.nodes[0], **changes)
+    node = settings.nodes[0].replace(**_host_changes(args))
     nodes = several(node, args.nodes) if args.nodes > 1 else (node,)
     return dataclasses.replace(settings, nodes=nodes)
+
+
+def _host_changes(args: argparse.Namespace) -> dict[str, object]:
+    """What the options change of a host's settings."""
+    changes: dict[str, object] = {"distribution": args.distribution}
+    if args.slots is not None:
+        changes["max_asid"] = args.slots + args.es_slots
+    if args.no_sev:
+        changes["sev"] = False
+    if args.snp and not args.es_slots:
+        raise CloudError("--snp needs slots: see --es-slots")
+    if args.es_slots:
+        changes |= {"min_asid": args.es_slots + 1, "sev_es": True}
+        changes["sev_snp"] = args.snp
+    return changes
 
 
 def _parse() -> argparse.Namespace:
@@ -144,6 +155,23 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--slots", type=int, metavar="N", help="SEV slots of a simulated host"
+    )
+    command.add_argument(
+        "--es-slots",
+        type=int,
+        metavar="N",
+        default=0,
+        help="slots that SEV-ES and SEV-SNP share, and SEV-ES on",
+    )
+    command.add_argument(
+        "--snp", action="store_true", help="SEV-SNP on as well; see --distribution"
+    )
+    command.add_argument(
+        "--distribution",
+        metavar="CODENAME",
+        default="",
+        help="whose libvirt and QEMU to run; SEV-SNP takes those of trixie: "
+        "make setup-trixie (default: this machine's)",
     )
     command.add_argument(
         "--nodes",

@@ -23,6 +23,8 @@ How it hangs together::
     host       SimulatedHost, RealHost: what the cloud's init calls
     private_libvirt, layout, libvirt_conf, mounts
                a libvirtd with folders of its own, in namespaces of its own
+    userland   whose libvirt, QEMU and firmware: this machine's or another Debian's
+    firmware   descriptors of firmware for SEV-ES and SEV-SNP, which Debian lacks
     cpuid_shim.c
                preloaded into libvirtd, which asks CPUID itself for the slots
     qemu-system-x86_64, sevsim/

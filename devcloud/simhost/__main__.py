@@ -29,6 +29,7 @@ from devcloud.simhost.host import SimulatedHost
 from devcloud.simhost.mounts import NamespaceError
 from devcloud.simhost.private_libvirt import HostError
 from devcloud.simhost.settings import HostSettings, SettingsError
+from devcloud.simhost.userland import UserlandError
 
 # Everything ends with the process that unshare starts, and that one with unshare,
 # and unshare with us: also when we are killed.
@@ -52,7 +53,7 @@ def main(argv: list[str]) -> int:
         host = SimulatedHost(_settings(arguments), arguments.state)
         if arguments.inside:
             return _Init(host, arguments.command).run()
-    except (SettingsError, HostError, NamespaceError) as error:
+    except (SettingsError, HostError, NamespaceError, UserlandError) as error:
         print(f"simhost: {error}", file=sys.stderr)
         return 1
     print(f"simhost: {_NOTICE}", file=sys.stderr)

@@ -21,8 +21,8 @@ import stat
 import subprocess
 from pathlib import Path
 
-from devcloud.simhost import mounts
-from devcloud.simhost.layout import BIN, MONITORS, SHIM, SLOTS
+from devcloud.simhost import firmware, mounts
+from devcloud.simhost.layout import BIN, FIRMWARE, MONITORS, SHIM, SLOTS
 from devcloud.simhost.private_libvirt import HostError, PrivateLibvirt, write
 from devcloud.simhost.sevsim import slots
 from devcloud.simhost.sevsim.platform import Platform
@@ -39,8 +39,9 @@ _MISC_DEVICES = 10  # major number of the kernel's own /dev/sev
 class SimulatedHost(PrivateLibvirt):
     """A host whose SEV is made up from its settings. It encrypts nothing."""
 
-    def prepare(self) -> None:
-        super().prepare()
+    def _mount_more(self) -> None:
+        Path(FIRMWARE).mkdir(parents=True, exist_ok=True)
+        mounts.bind(self.layout.firmware, FIRMWARE)
         mounts.private_devices(extra=("kvm", "sev"))
         mounts.add_kernel_module(
             "kvm_amd", self.layout.parameters, self.layout.state / "sys-module"
@@ -59,7 +60,10 @@ class SimulatedHost(PrivateLibvirt):
             "SEVSIM_REDUCED_PHYS_BITS": str(settings.reduced_phys_bits),
             "SEVSIM_MONITORS": MONITORS,
         }
-        return _limit_locked_memory() + command, environment
+        return command, environment
+
+    def _limits(self) -> list[str]:
+        return _limit_locked_memory()
 
     def slots_in_use(self) -> dict[str, int]:
         """ASIDs that live QEMUs hold now, by pool: sev, sev_es_snp."""
@@ -82,17 +86,27 @@ class SimulatedHost(PrivateLibvirt):
         parameters = self.settings.kernel_parameters
         for name, on in parameters.items():
             write(self.layout.parameters / name, "Y\n" if on else "N\n")
+        self._write_firmware()
         platform = Platform(
             **parameters,
             min_asid=self.settings.min_asid,
             max_asid=self.settings.max_asid,
             cbitpos=self.settings.cbitpos,
             reduced_phys_bits=self.settings.reduced_phys_bits,
-            real_qemu=_real_qemu(),
+            real_qemu=self.userland.inside(self.userland.program(_WRAPPER)),
             slots=SLOTS,
             monitors=MONITORS,
         )
         write(self.layout.bin / "sevsim.json", platform.to_json())
+
+    def _write_firmware(self) -> None:
+        folder, wanted = self.layout.firmware, firmware.descriptors(self.settings)
+        folder.mkdir(exist_ok=True)
+        for name, text in wanted.items():
+            write(folder / name, text)
+        for file in folder.iterdir():
+            if file.name not in wanted:
+                file.unlink()
 
 
 class RealHost(PrivateLibvirt):
@@ -151,10 +165,3 @@ def _compile(source: Path, library: Path) -> None:
         raise HostError("No C compiler on this machine: install gcc.")
     options = ["-shared", "-fPIC", "-O2", "-Wall"]
     subprocess.run([compiler, *options, "-o", library, source], check=True)
-
-
-def _real_qemu() -> str:
-    found = shutil.which(_WRAPPER)
-    if found is None:
-        raise HostError(f"No {_WRAPPER} here: install qemu-system-x86.")
-    return found

@@ -33,6 +33,7 @@ LIBVIRTD = f"{BIN}/libvirtd"
 SHIM = f"{BIN}/cpuid_shim.so"
 SLOTS = f"{BIN}/slots"
 MONITORS = "/run/libvirt/simhost"
+FIRMWARE = "/etc/qemu/firmware"
 LIBVIRTD_LOG = "/var/log/libvirt/libvirtd.log"
 
 _SOCKET = "run/libvirt-sock"
@@ -48,6 +49,8 @@ class Layout:
         self.uuid = self.state / "uuid"
         self.hosts = self.state / "hosts"
         self.parameters = self.state / "parameters"
+        self.firmware = self.state / "firmware"
+        self.root = self.state / "root"
         self.bin = self.outside(BIN)
         self.slots = self.outside(SLOTS)
         self.libvirtd_log = self.outside(LIBVIRTD_LOG)

@@ -44,8 +44,9 @@ def require_private_namespace() -> None:
         )
 
 
-def bind(source: Path | str, target: Path | str) -> None:
-    _run("mount", "--bind", str(source), str(target))
+def bind(source: Path | str, target: Path | str, *, recursive: bool = False) -> None:
+    """Show the source at the target, and what is mounted below it if recursive."""
+    _run("mount", "--rbind" if recursive else "--bind", str(source), str(target))
 
 
 def private_devices(extra: tuple[str, ...]) -> None:

@@ -17,6 +17,7 @@ import os
 import shutil
 import socket
 import uuid
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -24,8 +25,7 @@ from urllib.parse import quote
 from devcloud.simhost import libvirt_conf, mounts
 from devcloud.simhost.layout import LIBVIRT_FOLDERS, LIBVIRTD, Layout
 from devcloud.simhost.settings import HostSettings
-
-_SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
+from devcloud.simhost.userland import SBIN, Userland, userland
 
 
 class HostError(RuntimeError):
@@ -64,6 +64,17 @@ class PrivateLibvirt:
         for built_in in LIBVIRT_FOLDERS:
             Path(built_in).mkdir(parents=True, exist_ok=True)
             mounts.bind(self.layout.outside(built_in), built_in)
+        self._mount_more()
+        # A copy of all mounts, so the last one.
+        self.userland.mount()
+
+    def _mount_more(self) -> None:
+        """What a kind of host has beyond libvirt's folders."""
+
+    @cached_property
+    def userland(self) -> Userland:
+        """Whose programs it runs; not to be changed while it lives."""
+        return userland(self.settings.distribution, self.layout.root)
 
     def libvirtd_command(self) -> tuple[list[str], dict[str, str]]:
         """The command and environment of libvirtd, which stays in the foreground.
@@ -71,14 +82,19 @@ class PrivateLibvirt:
         After starting it, wait_ready tells when it is up.
         """
         environment = {
-            "PATH": os.pathsep.join([os.environ.get("PATH", os.defpath), _SBIN]),
+            "PATH": os.pathsep.join([os.environ.get("PATH", os.defpath), SBIN]),
             "LANG": "C.UTF-8",
             # No word to the machine's systemd, which would list the guests.
             "DBUS_SYSTEM_BUS_ADDRESS": "unix:path=/nonexistent",
             "NOTIFY_SOCKET": self._listen_for_readiness(),
         }
         command = [LIBVIRTD, "-f", "/etc/libvirt/libvirtd.conf"]
-        return [*command, "-p", "/run/libvirt/libvirtd.pid"], environment
+        command += ["-p", "/run/libvirt/libvirtd.pid"]
+        return self.userland.command(self._limits() + command), environment
+
+    def _limits(self) -> list[str]:
+        """A command to run libvirtd by."""
+        return []
 
     def wait_ready(self, timeout: float = 60) -> None:
         """Until the libvirtd of the last libvirtd_command says that it is up."""
@@ -118,7 +134,7 @@ class PrivateLibvirt:
         shutil.rmtree(layout.outside("/run/libvirt"), ignore_errors=True)
         for built_in in LIBVIRT_FOLDERS:
             layout.outside(built_in).mkdir(exist_ok=True)
-        _copy_libvirtd(layout.outside(LIBVIRTD))
+        _copy(self.userland.program("libvirtd"), layout.outside(LIBVIRTD))
         layout.hosts.write_text(_hosts(self.settings.name))
         self._write_settings()
 
@@ -149,20 +165,14 @@ def _hosts(name: str) -> str:
     return f"127.0.0.1 localhost {name}\n{machines}"
 
 
-def _copy_libvirtd(target: Path) -> None:
-    """A copy, since AppArmor knows the original by its path.
+def _copy(libvirtd: Path, target: Path) -> None:
+    """Another file, since AppArmor knows the original by its path.
 
     The profile of /usr/sbin/libvirtd forbids to run a QEMU wrapper from elsewhere.
     """
-    source = shutil.which("libvirtd", path=f"{os.environ.get('PATH', '')}:{_SBIN}")
-    if source is None:
-        raise HostError(
-            "No libvirtd on this machine: install libvirt-daemon-system. (The "
-            "modular daemons, virtqemud and others, will not do.)"
-        )
     target.parent.mkdir(exist_ok=True)
     target.unlink(missing_ok=True)  # a running one cannot be written over
-    shutil.copy(source, target)
+    shutil.copy(libvirtd, target)
 
 
 def write(path: Path, text: str) -> None:

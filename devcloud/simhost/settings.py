@@ -18,6 +18,7 @@ import json
 import re
 from typing import Any
 
+_CODENAME = re.compile("[a-z]*")
 _HOSTNAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,62}[a-z0-9])?", re.IGNORECASE)
 
 
@@ -43,6 +44,11 @@ class HostSettings:
     sev: bool = True
     sev_es: bool = False
     sev_snp: bool = False
+    # Whether there is a firmware descriptor for each generation that is on. Debian
+    # 12 and 13 have none for ES and SNP.
+    es_snp_firmware: bool = True
+    # The Debian whose libvirt and QEMU it runs, by codename; "" is this machine's.
+    distribution: str = ""
     # libvirt's own names: ports it may give to VNC and SPICE, and to migration.
     remote_display_port_min: int = 5900
     remote_display_port_max: int = 65535
@@ -54,6 +60,10 @@ class HostSettings:
             self._check_type(field.name, type(field.default))
         if not _HOSTNAME.fullmatch(self.name):
             raise SettingsError(f"name={self.name!r} is not a host name.")
+        if not _CODENAME.fullmatch(self.distribution):
+            raise SettingsError(
+                f"distribution={self.distribution!r} is not a codename."
+            )
         self._check_range("max_asid", 0, 0xFFFF)
         if not 1 <= self.min_asid <= self.max_asid + 1:
             raise SettingsError(

@@ -22,6 +22,7 @@ import pytest
 import sqlalchemy
 from oslo_db.sqlalchemy import enginefacade
 
+from devcloud import __main__ as commands
 from devcloud import interrupts
 from devcloud.client import Client, CommandFailed
 from devcloud.cloud import Cloud, CloudError
@@ -33,6 +34,38 @@ from devcloud.services import forked, sqlite
 from devcloud.services.neutron import Network
 from devcloud.settings import CloudSettings
 from devcloud.simhost.settings import HostSettings
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("", HostSettings()),
+        ("--slots 3", HostSettings(max_asid=3)),
+        ("--no-sev", HostSettings(sev=False)),
+        ("--es-slots 5", HostSettings(min_asid=6, sev_es=True)),
+        (
+            "--slots 2 --es-slots 1 --snp --distribution trixie",
+            HostSettings(
+                min_asid=2,
+                max_asid=3,
+                sev_es=True,
+                sev_snp=True,
+                distribution="trixie",
+            ),
+        ),
+    ],
+)
+def test_options_make_a_host(
+    monkeypatch: pytest.MonkeyPatch, options: str, expected: HostSettings
+) -> None:
+    monkeypatch.setattr("sys.argv", ["devcloud", "up", *options.split()])
+    assert commands._settings(commands._parse()).nodes == (expected,)
+
+
+def test_snp_without_slots_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["devcloud", "up", "--snp"])
+    with pytest.raises(CloudError, match="--es-slots"):
+        commands._settings(commands._parse())
 
 
 def test_settings_survive_their_file(tmp_path: Path) -> None:

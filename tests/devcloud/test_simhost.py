@@ -19,12 +19,13 @@ import sys
 
 import pytest
 
+from devcloud.simhost import firmware, libvirt_conf, mounts, userland
 from devcloud.simhost import host as host_module
-from devcloud.simhost import libvirt_conf, mounts
 from devcloud.simhost.host import RealHost, SimulatedHost
 from devcloud.simhost.layout import Layout
 from devcloud.simhost.private_libvirt import HostError
 from devcloud.simhost.settings import HostSettings, SettingsError
+from devcloud.simhost.userland import UserlandError
 
 
 def test_settings_survive_json():
@@ -69,6 +70,7 @@ def test_the_kernel_turns_off_what_cannot_be(settings, parameters):
         ({"max_asid": "15"}, "max_asid='15' must be of type int"),
         ({"max_asid": True}, "max_asid=True must be of type int"),
         ({"sev": 1}, "sev=1 must be of type bool"),
+        ({"distribution": "../x"}, "distribution='../x' is not a codename"),
         ({"cbitpos": 12}, "cbitpos=12 must lie between 32 and 63"),
         ({"reduced_phys_bits": 0}, "reduced_phys_bits=0 must lie between 1 and 63"),
         ({"remote_display_port_min": 80}, "between 5900 and 65535"),
@@ -129,6 +131,54 @@ def test_set_writes_what_kernel_and_qemu_will_say(tmp_path):
     assert (platform["sev_es"], platform["cbitpos"]) == (False, 47)
     assert HostSettings.from_json(host.layout.settings.read_text()).cbitpos == 47
     assert not host.layout.capability_cache.exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ({}, []),
+        ({"sev_es": True}, []),
+        ({"sev_es": True, "min_asid": 6}, ["70-sev-es.json"]),
+        (
+            {"sev_es": True, "sev_snp": True, "min_asid": 6},
+            ["70-sev-es.json", "70-sev-snp.json"],
+        ),
+        ({"sev_es": True, "min_asid": 6, "es_snp_firmware": False}, []),
+    ],
+)
+def test_each_generation_that_is_on_has_a_firmware(settings, names):
+    found = firmware.descriptors(HostSettings(**settings))
+    assert list(found) == names
+    for name, text in found.items():
+        feature = "amd-" + name.removeprefix("70-").removesuffix(".json")
+        assert feature in json.loads(text)["features"]
+
+
+def test_a_distribution_that_nobody_unpacked_is_named(tmp_path):
+    host = SimulatedHost(HostSettings(distribution="etch"), tmp_path)
+    with pytest.raises(UserlandError, match=r"No etch in .*: make setup-etch"):
+        host.libvirtd_command()
+    assert not userland.is_here("etch")
+
+
+def test_this_machines_own_distribution_need_not_be_unpacked(monkeypatch, tmp_path):
+    system = {"VERSION_CODENAME": "trixie"}
+    monkeypatch.setattr(userland.platform, "freedesktop_os_release", lambda: system)
+    assert type(userland.userland("trixie", tmp_path)) is userland.Userland
+
+
+def test_another_distributions_programs_run_in_a_root_with_its_usr(tmp_path):
+    libvirtd = tmp_path / "etch/usr/sbin/libvirtd"
+    libvirtd.parent.mkdir(parents=True)
+    libvirtd.touch()
+    etch = userland.UnpackedUserland(tmp_path / "root", tmp_path / "etch")
+    assert etch.program("libvirtd") == libvirtd
+    assert etch.inside(libvirtd) == "/usr/sbin/libvirtd"
+    chroot, root, *command = etch.command(["libvirtd", "-v"])
+    assert chroot.endswith("/chroot") and root == str(tmp_path / "root")
+    assert command == ["libvirtd", "-v"]
+    with pytest.raises(UserlandError, match=r"No qemu in .*: see make setup-etch"):
+        etch.program("qemu")
 
 
 def test_nothing_is_mounted_where_the_machine_would_see_it(monkeypatch, tmp_path):

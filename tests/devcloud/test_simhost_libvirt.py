@@ -23,6 +23,7 @@ from pathlib import Path
 
 import pytest
 
+from devcloud.simhost import userland
 from devcloud.simhost.host import SimulatedHost
 from devcloud.simhost.settings import HostSettings
 
@@ -176,6 +177,15 @@ def _node2(tmp_path_factory):
         yield live
 
 
+@pytest.fixture(scope="module")
+def _trixie(tmp_path_factory):
+    if not userland.is_here("trixie"):
+        pytest.skip("Debian 13 is not unpacked: make setup-trixie")
+    options = ("--distribution", "trixie", "--min-asid", "6", "--sev-es", "--sev-snp")
+    with live_host(tmp_path_factory.mktemp("trixie"), *options) as live:
+        yield live
+
+
 def without_guests(live):
     yield live
     for domain in live.connection.listAllDomains():
@@ -194,6 +204,12 @@ def node1(_node1):
 def node2(_node2):
     """2 slots for plain SEV, 2 that ES and SNP share."""
     yield from without_guests(_node2)
+
+
+@pytest.fixture
+def trixie(_trixie):
+    """Debian 13's libvirt: 10 slots for plain SEV, 5 that ES and SNP share."""
+    yield from without_guests(_trixie)
 
 
 @pytest.mark.parametrize("virt_type", ["kvm", "qemu"])
@@ -302,19 +318,48 @@ def test_an_es_guest_does_not_survive_a_reset(node2):
     assert plain.isActive()
 
 
-def test_snp_as_far_as_this_libvirt_knows_it(node2):
-    if node2.connection.getLibVersion() < LIBVIRT_WITH_SNP:
-        with pytest.raises(libvirt.libvirtError, match="sev-snp"):
-            node2.start("snp", SNP, firmware=ROM)
-        return
+def test_a_libvirt_that_does_not_know_snp_refuses_it(node2):
+    if node2.connection.getLibVersion() >= LIBVIRT_WITH_SNP:
+        pytest.skip("this libvirt knows it")
+    with pytest.raises(libvirt.libvirtError, match="sev-snp"):
+        node2.start("snp", SNP, firmware=ROM)
+
+
+def test_snp_on_a_libvirt_that_knows_it(trixie):
+    assert trixie.connection.getLibVersion() >= LIBVIRT_WITH_SNP
     with pytest.raises(libvirt.libvirtError, match="pflash with kvm requires"):
-        node2.start("snp", SNP)
-    snp = node2.start("snp", SNP, flags=0, firmware=ROM)
-    assert node2.host.slots_in_use() == {"sev": 0, "sev_es_snp": 1}
+        trixie.start("snp", SNP)
+    snp = trixie.start("snp", SNP, flags=0, firmware=ROM, memory="")
+    assert trixie.host.slots_in_use() == {"sev": 0, "sev_es_snp": 1}
     with pytest.raises(libvirt.libvirtError):
         snp.launchSecurityInfo()
     snp.reset()
-    until(lambda: node2.host.slots_in_use()["sev_es_snp"] == 0, "the guest ended")
+    until(lambda: trixie.host.slots_in_use()["sev_es_snp"] == 0, "the guest ended")
+
+
+@pytest.mark.parametrize(
+    ("policy", "loader"),
+    [(SEV, "pflash"), (SEV_ES, "pflash"), (SNP, "rom")],
+    ids=["sev", "es", "snp"],
+)
+def test_each_generation_finds_a_firmware_of_its_own(trixie, policy, loader):
+    stateless = "<loader stateless='yes'/>" if policy == SNP else ""
+    xml = guest_xml("guest", policy, firmware=stateless)
+    domain = trixie.connection.createXML(xml.replace("<os>", "<os firmware='efi'>"))
+    found = ET.fromstring(domain.XMLDesc()).find("os/loader")
+    assert found.get("type") == loader
+    assert found.text.startswith("/usr/share/")
+    # What nova-compute reads outside is what libvirt has read inside.
+    names = os.listdir(f"/proc/{trixie.libvirtd_pid}/root/etc/qemu/firmware")
+    assert set(names) == {"70-sev-es.json", "70-sev-snp.json"}
+
+
+def test_the_firmware_of_a_generation_goes_with_it(trixie):
+    trixie.host.set(sev_snp=False)
+    assert os.listdir(trixie.host.layout.firmware) == ["70-sev-es.json"]
+    trixie.host.set(sev_snp=True, es_snp_firmware=False)
+    assert os.listdir(trixie.host.layout.firmware) == []
+    trixie.host.set(es_snp_firmware=True)
 
 
 def test_libvirtd_finds_no_control_groups_to_leave_behind(node1):

@@ -95,6 +95,54 @@ def test_progress_shows_the_end_of_a_failure(
     assert "no room left" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("targets", "expected"),
+    [
+        (["http://m/debian/ bookworm main"], "http://m/debian/"),
+        (["http://m/debian/ stable main"], "http://m/debian/"),
+        (
+            [
+                "http://m/debian-security/ bookworm-security main",
+                "http://m/debian/ bookworm contrib",
+                "http://m/tool/ bookworm-tool main",
+                "copy:/srv/debian/ bookworm main",
+            ],
+            "copy:/srv/debian/",
+        ),
+        (["http://m/ubuntu/ noble main"], None),
+        ([], None),
+    ],
+)
+def test_another_debian_comes_from_where_this_one_does(
+    tools: None, targets: list[str], expected: str | None
+) -> None:
+    import rootfs
+
+    assert rootfs.debian_of(targets, "bookworm") == expected
+
+
+def test_a_mirror_that_is_named_is_taken(
+    tools: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import rootfs
+
+    assert rootfs.mirror({"ID": "arch"}) is None
+    monkeypatch.setenv(rootfs.MIRROR, "http://m/")
+    assert rootfs.mirror({"ID": "arch"}) == "http://m/"
+
+
+def test_apt_touches_nothing_of_the_machines(tools: None, tmp_path: Path) -> None:
+    import rootfs
+
+    dump = ["apt-config", *(f"-o{o}" for o in rootfs.apt_options(tmp_path)), "dump"]
+    said = subprocess.run(dump, capture_output=True, text=True, check=True).stdout
+    options = dict(re.findall(r'^(\S+) "(.*)";$', said, re.MULTILINE))
+    for name in ("State", "State::lists", "State::status", "Cache", "Cache::archives"):
+        assert options[f"Dir::{name}"].startswith(str(tmp_path))
+    assert options["Dir::Etc::sourcelist"] == f"{tmp_path}/sources"
+    assert options["Dir::Etc::sourceparts"] == "/dev/null"
+
+
 def test_the_readme_names_only_targets_that_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"^([a-z0-9-]+):", makefile, re.MULTILINE))

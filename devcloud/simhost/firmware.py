@@ -1,0 +1,64 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Firmware descriptors for the generations that Debian's own do not name.
+
+The format is QEMU's docs/interop/firmware.json. The files are Debian's OVMF: what
+makes firmware fit for SEV-ES or SEV-SNP only shows where something is encrypted.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from devcloud.simhost.settings import HostSettings
+
+_CODE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
+_VARIABLES = "/usr/share/OVMF/OVMF_VARS_4M.fd"
+_STATELESS = "/usr/share/ovmf/OVMF.fd"
+
+
+def descriptors(settings: HostSettings) -> dict[str, str]:
+    """Files for /etc/qemu/firmware, by name, for the generations that are on.
+
+    libvirt tries descriptors by their number. From 70 on, they do not come before
+    those of the distribution, which ordinary guests and plain SEV take.
+    """
+    if not settings.es_snp_firmware:
+        return {}
+    parameters, found = settings.kernel_parameters, {}
+    if parameters["sev_es"]:
+        found["70-sev-es.json"] = _descriptor("SEV-ES", _FLASH, "amd-sev-es")
+    if parameters["sev_snp"]:
+        found["70-sev-snp.json"] = _descriptor("SEV-SNP", _MEMORY, "amd-sev-snp")
+    return {name: json.dumps(value, indent=2) + "\n" for name, value in found.items()}
+
+
+_FLASH = {
+    "device": "flash",
+    "executable": {"filename": _CODE, "format": "raw"},
+    "nvram-template": {"filename": _VARIABLES, "format": "raw"},
+}
+#: SNP has no flash, and so no variables that survive.
+_MEMORY = {"device": "memory", "filename": _STATELESS}
+
+
+def _descriptor(name: str, mapping: dict[str, Any], feature: str) -> dict[str, Any]:
+    return {
+        "description": f"OVMF, said to know {name}",
+        "interface-types": ["uefi"],
+        "mapping": mapping,
+        "targets": [{"architecture": "x86_64", "machines": ["pc-q35-*"]}],
+        "features": ["amd-sev", feature, "verbose-dynamic"],
+        "tags": [],
+    }

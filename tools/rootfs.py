@@ -1,0 +1,158 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Unpack another Debian's libvirt, QEMU and firmware into .venv/rootfs.
+
+``python tools/rootfs.py trixie``. For tests of what this machine's own libvirt is
+too old for. What debootstrap does in minutes, without the part that takes them: the
+packages are unpacked, and their scripts, which would set up services, are not run.
+Needs no root. The packages come from the mirror that this machine's apt uses,
+or from $DEBIAN_MIRROR, and are checked against the keys that it trusts.
+"""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import progress
+from bootstrap import ROOT
+
+FOLDER = ROOT / ".venv" / "rootfs"
+LOG = ROOT / ".venv" / "rootfs.log"
+MIRROR = "DEBIAN_MIRROR"
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+#: A libvirtd and what it runs: QEMU, its firmware, and the simulator's Python. Not
+#: libvirt's network driver, which does not start without a firewall that is set up.
+PACKAGES = (
+    *("libvirt-daemon", "libvirt-daemon-driver-qemu", "libvirt-daemon-driver-nodedev"),
+    *("libvirt-daemon-driver-secret", "libvirt-daemon-driver-storage"),
+    *("qemu-system-x86", "ovmf", "python3", "util-linux", "coreutils", "dash"),
+    "libc-bin",
+)
+#: Of no use to a daemon, and a third of it all.
+SPARED = ("usr/share/doc", "usr/share/man", "usr/share/locale")
+FETCHED = r"Get:\d+ \S+ \S+ \S+ ([A-Za-z][^\s:]*)"
+UNPACKED = r"(\S+)"
+_UNPACK = 'for deb; do basename "${deb%%_*}"; dpkg-deb --extract "$deb" "$0"; done'
+
+
+def main() -> int:
+    """Make the folder, if this machine is not such a Debian itself."""
+    (codename,) = sys.argv[1:]
+    target = FOLDER / codename
+    system = platform.freedesktop_os_release()
+    start = time.monotonic()
+    shutil.rmtree(target, ignore_errors=True)
+    new = target.with_name(f"{codename}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    (new / "usr").mkdir(parents=True)
+    if system.get("VERSION_CODENAME") == codename:
+        progress.say(f"this machine is {codename} itself: nothing to unpack")
+    else:
+        uri = mirror(system)
+        if uri is None:
+            progress.say(f"no tests with {codename}: apt has no Debian mirror here")
+            progress.say(f"set {MIRROR} to the address of one, and repeat")
+        else:
+            unpack(fetch(uri, codename, new / "apt"), new)
+    shutil.rmtree(new / "apt", ignore_errors=True)
+    (new / "ready").touch()
+    new.rename(target)
+    progress.say(f"{target.relative_to(ROOT)} in {time.monotonic() - start:.0f} s")
+    return 0
+
+
+def mirror(system: dict[str, str]) -> str | None:
+    """Return where this machine gets Debian from, None if it does not."""
+    if uri := os.environ.get(MIRROR):
+        return uri
+    if system.get("ID") != "debian":
+        return None
+    # Also where no package list has been fetched yet.
+    command = ["apt-get", "indextargets", "--no-release-info"]
+    command += ["Created-By: Packages"]
+    command += ["--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)"]
+    targets = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return debian_of(targets.stdout.splitlines(), system["VERSION_CODENAME"])
+
+
+def debian_of(targets: Iterable[str], codename: str) -> str | None:
+    """Return the address of the release's own archive among apt's sources.
+
+    :param targets: lines of address, suite and component.
+    """
+    suites = {codename, "stable", "oldstable", "testing"}
+    for line in targets:
+        uri, suite, component = line.split(" ")
+        if suite in suites and component == "main":
+            return uri
+    return None
+
+
+def fetch(uri: str, codename: str, work: Path) -> list[Path]:
+    """Have apt find and fetch the packages with all that they depend on."""
+    for folder in ("lists/partial", "archives/partial"):
+        (work / folder).mkdir(parents=True)
+    signed = f"[signed-by={KEYRING}] " if KEYRING.exists() else ""
+    (work / "sources").write_text(f"deb {signed}{uri} {codename} main\n")
+    (work / "status").touch()  # nothing is installed
+    apt = ["apt-get", *(f"-o{option}" for option in apt_options(work)), "--yes"]
+    progress.say(f"fetching {codename}'s package lists")
+    progress.run([*apt, "update"], LOG, FETCHED)
+    progress.say(f"fetching {codename}'s libvirt and QEMU")
+    progress.run([*apt, "install", "--download-only", *PACKAGES], LOG, FETCHED)
+    return sorted((work / "archives").glob("*.deb"))
+
+
+def apt_options(work: Path) -> list[str]:
+    """Return what keeps apt away from the machine's own packages and sources.
+
+    Its proxies, keys and passwords stay in use.
+    """
+    return [
+        f"Dir::State={work}",
+        f"Dir::State::lists={work}/lists",
+        f"Dir::State::status={work}/status",
+        f"Dir::Cache={work}",
+        f"Dir::Cache::archives={work}/archives",
+        f"Dir::Etc::sourcelist={work}/sources",
+        "Dir::Etc::sourceparts=/dev/null",
+        "Dir::Etc::preferences=/dev/null",
+        "Dir::Etc::preferencesparts=/dev/null",
+        "Acquire::Languages=none",
+        "APT::Install-Recommends=false",
+        "APT::Sandbox::User=root",  # the folder is not open to apt's own user
+        "Debug::NoLocking=true",  # the lock would be the machine's
+    ]
+
+
+def unpack(packages: Iterable[Path], root: Path) -> None:
+    """Unpack them over each other, without what only people read."""
+    progress.say("unpacking them")
+    command = ["sh", "-ec", _UNPACK, str(root), *map(str, packages)]
+    progress.run(command, LOG, UNPACKED)
+    for folder in SPARED:
+        shutil.rmtree(root / folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("interrupted; run it again to go on")
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"failed, status {error.returncode}: {' '.join(map(str, error.cmd))}")
