@@ -22,9 +22,10 @@ from nova import context as nova_context
 from nova import exception as nova_exception
 from nova import objects
 from nova.compute import power_state
+from nova.conf import CONF
 from oslo_log import log as logging
 
-from sev_driver import guard, translate
+from sev_driver import guard, guest_request
 from sev_driver.exceptions import SevDriverError
 
 LOG = logging.getLogger(__name__)
@@ -71,14 +72,14 @@ class Audit:
         return found
 
     def _in_the_clear(self, instance: objects.Instance) -> bool:
-        request = translate.guest_request(instance)
+        request = guest_request.of(instance)
         if request is None:
             return False
         try:
             guest = self._host.get_guest(instance)
             if guest.get_power_state(self._host) not in _RUNNING:
                 return False
-            guard.check(request.model, guest.get_xml_desc())
+            guard.check(request.model, guest.get_xml_desc(), CONF.sev.allow_debug)
         except nova_exception.InstanceNotFound:
             return False
         except SevDriverError as error:

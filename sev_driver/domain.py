@@ -25,13 +25,23 @@ from sev_driver import device_needs, safe_xml
 from sev_driver.domain_xml import ensure, parse, required
 from sev_driver.exceptions import DomainXMLError
 from sev_driver.launch_security import LaunchSecurity
+from sev_driver.model import MemoryEncryptionModel
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What to put into a guest's domain."""
+    """What to put into a guest's domain.
+
+    ``select_anew`` drops a firmware that was selected for plain guests or for
+    another generation, as Nova 31 and older does.
+    """
 
     launch_security: LaunchSecurity
+    select_anew: bool = False
+
+    @property
+    def model(self) -> MemoryEncryptionModel:
+        return self.launch_security.model
 
 
 Transform = Callable[[etree._Element, Plan], None]
@@ -39,7 +49,8 @@ Transform = Callable[[etree._Element, Plan], None]
 
 def set_launch_security(domain: etree._Element, plan: Plan) -> None:
     """``<launchSecurity>``: exactly one, ours."""
-    wanted = plan.launch_security.to_element()
+    kernel = domain.find("os/kernel") is not None
+    wanted = plan.launch_security.to_element(kernel)
     existing = domain.findall("launchSecurity")
     for surplus in existing[1:]:
         domain.remove(surplus)
@@ -50,9 +61,20 @@ def set_launch_security(domain: etree._Element, plan: Plan) -> None:
 
 
 def lock_memory(domain: etree._Element, plan: Plan) -> None:
-    """``<memoryBacking><locked/>``: the firmware pins an SEV guest's pages."""
-    backing = ensure(domain, "memoryBacking")
-    ensure(backing, "locked")
+    """``<memoryBacking><locked/>``: the firmware pins a guest's pages.
+
+    Not those of SEV-SNP, whose memory the kernel itself keeps (guest_memfd).
+    """
+    if plan.model is not MemoryEncryptionModel.AMD_SEV_SNP:
+        ensure(ensure(domain, "memoryBacking"), "locked")
+        return
+    backing = domain.find("memoryBacking")
+    if backing is None:
+        return
+    for locked in backing.findall("locked"):
+        backing.remove(locked)
+    if len(backing) == 0:
+        domain.remove(backing)
 
 
 def select_firmware(domain: etree._Element, plan: Plan) -> None:
@@ -63,6 +85,8 @@ def select_firmware(domain: etree._Element, plan: Plan) -> None:
     ``loader/@secure`` beside ``os/@firmware``, where the features say the same.
     """
     os = required(domain, "os")
+    if plan.select_anew:
+        _forget_firmware(os)
     if os.get("firmware") != "efi":
         return
     loader = os.find("loader")
@@ -75,6 +99,16 @@ def select_firmware(domain: etree._Element, plan: Plan) -> None:
     secure = _feature(firmware, "secure-boot", secure)
     if secure == "no":
         _feature(firmware, "enrolled-keys", "no")
+    if plan.model is MemoryEncryptionModel.AMD_SEV_SNP:
+        # It has no flash: libvirt then selects one to be loaded as a ROM.
+        ensure(os, "loader").set("stateless", "yes")
+
+
+def _forget_firmware(os: etree._Element) -> None:
+    for tag in ("loader", "nvram"):
+        for element in os.findall(tag):
+            os.remove(element)
+    os.set("firmware", "efi")
 
 
 def _feature(firmware: etree._Element, name: str, enabled: str) -> str:
@@ -109,7 +143,7 @@ def _name_virtio_serial_controller(domain: etree._Element) -> None:
         etree.SubElement(devices, "controller", type="virtio-serial", index="0")
 
 
-#: The transforms of an SEV guest, in the order in which they are applied.
+#: The transforms of an encrypted guest, in the order in which they are applied.
 TRANSFORMS: tuple[Transform, ...] = (
     select_firmware,
     lock_memory,

@@ -30,8 +30,9 @@ from sev_driver import (
     forbidden_devices,
     guard,
     guest,
-    launch_security,
+    guest_request,
     lifecycle,
+    pools,
     providers,
     releases,
     requirements,
@@ -39,17 +40,12 @@ from sev_driver import (
     watch,
     withdrawal,
 )
-from sev_driver.exceptions import RequirementsNotMet
 from sev_driver.lifecycle import Operation
-from sev_driver.model import MemoryEncryptionModel
-from sev_driver.policy import DEFAULT_SEV_POLICY
 from sev_driver.requirements import Setting
 
 LOG = logging.getLogger(__name__)
 
 conf.register_opts(CONF)
-
-_SEV_PLAN = domain.Plan(launch_security.LaunchSecurity(DEFAULT_SEV_POLICY))
 
 
 class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
@@ -60,6 +56,7 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
 
     def __init__(self, virtapi: Any, read_only: bool = False) -> None:
         releases.check_nova()
+        self._policies = conf.policies(CONF)
         super().__init__(virtapi, read_only)
         releases.mend_reconnection(self._host)
         guest.guard_lookups(self._host)
@@ -76,7 +73,7 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
             super()._validate_mem_encryption_configuration(instances)
             return
         for instance in instances:
-            request = None if instance.deleted else translate.guest_request(instance)
+            request = None if instance.deleted else guest_request.of(instance)
             if request is None:
                 continue
             for violation in requirements.check(request, self._watch.capabilities()):
@@ -117,13 +114,11 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
 
     def _require(self, request: requirements.GuestRequest) -> None:
         """:raises RequirementsNotMet: the guest cannot have what it asks for."""
-        violations = requirements.check(request, self._watch.capabilities())
-        if violations:
-            raise RequirementsNotMet(violations)
+        requirements.refuse(requirements.check(request, self._watch.capabilities()))
 
     def _require_of(self, instance: objects.Instance, *ports: Setting) -> None:
         """Call it before Nova destroys a domain: a refusal changes nothing."""
-        request = translate.guest_request(instance)
+        request = guest_request.of(instance)
         if request is not None:
             self._require(request.with_passthrough(ports))
             translate.settle_machine_type(instance, request)
@@ -133,15 +128,23 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         context: Any,
         instance: objects.Instance,
         image_meta: objects.ImageMeta,
+        injected_files: Any,
+        admin_password: Any,
+        allocations: Any,
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        if translate.guest_request(instance) is None:
+        args = (injected_files, admin_password, allocations, *args)
+        request = guest_request.of(instance)
+        if request is None:
             super().spawn(context, instance, image_meta, *args, **kwargs)
             return
         with translate.errors_as(functools.partial(translate.build_error, instance)):
-            ports = translate.direct_ports(kwargs.get("network_info"))
+            ports = guest_request.direct_ports(kwargs.get("network_info"))
             self._require_of(instance, *ports)
+            client = self.virtapi.reportclient
+            name = functools.partial(client.get_resource_provider_name, context)
+            requirements.refuse(pools.check(request, allocations, name))
             image_meta = translate.encrypted_image_meta(instance, image_meta)
             super().spawn(context, instance, image_meta, *args, **kwargs)
 
@@ -156,7 +159,7 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
     ) -> None:
         # Nova computes the disks' buses before it makes the XML, so the rescue
         # image must bear the guest's machine type already here.
-        if translate.guest_request(instance) is not None:
+        if guest_request.of(instance) is not None:
             image_meta = translate.encrypted_image_meta(instance, image_meta)
         with translate.errors_as(translate.operation_error):
             super().rescue(context, instance, network_info, image_meta, *args, **kwargs)
@@ -187,7 +190,7 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         withdrawn = withdrawal.note_resize(instance)
-        if withdrawn or translate.guest_request(instance) is not None:
+        if withdrawn or guest_request.of(instance) is not None:
             # As in rescue: it is the image as the user made it. A guest that is
             # encrypted no more keeps its machine type, and can be reverted.
             image_meta = translate.encrypted_image_meta(instance, image_meta)
@@ -218,7 +221,7 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         **kwargs: Any,
     ) -> str:
         make = super()._get_guest_xml
-        request = translate.guest_request(instance)
+        request = guest_request.of(instance)
         if request is None:
             plain: str = make(
                 context, instance, network_info, disk_info, image_meta, *args, **kwargs
@@ -230,21 +233,19 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         xml: str = make(
             context, instance, network_info, disk_info, image_meta, *args, **kwargs
         )
-        violations = forbidden_devices.check(request, xml)
-        if violations:
-            raise RequirementsNotMet(violations)
-        if request.model is not MemoryEncryptionModel.AMD_SEV:
-            return xml
-        return domain.apply(_SEV_PLAN, xml)
+        requirements.refuse(forbidden_devices.check(request, xml))
+        launch = self._policies.launch_security(request.model)
+        select_anew = releases.selects_no_firmware_for(request.model)
+        return domain.apply(domain.Plan(launch, select_anew), xml)
 
     def _create_guest(
         self, context: Any, xml: str, instance: objects.Instance, *args: Any, **kw: Any
     ) -> Any:
         """Every domain that Nova defines comes by here, saved XML included."""
-        request = translate.guest_request(instance)
+        request = guest_request.of(instance)
         if request is not None:
             with translate.errors_as(translate.operation_error):
-                guard.check(request.model, xml)
+                guard.check(request.model, xml, CONF.sev.allow_debug)
         return super()._create_guest(context, xml, instance, *args, **kw)
 
     def destroy(
@@ -279,15 +280,17 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
     def attach_interface(
         self, context: Any, instance: objects.Instance, image_meta: Any, vif: Any
     ) -> None:
-        request = translate.guest_request(instance)
+        request = guest_request.of(instance)
         if request is not None:
             # Nova plugs the port before it attaches it, and would leave it so.
             with translate.errors_as(translate.operation_error):
-                self._require(request.with_passthrough(translate.direct_ports([vif])))
+                self._require(
+                    request.with_passthrough(guest_request.direct_ports([vif]))
+                )
         super().attach_interface(context, instance, image_meta, vif)
 
     @staticmethod
     def _rule(operation: Operation, instance: objects.Instance) -> None:
-        request = translate.guest_request(instance)
+        request = guest_request.of(instance)
         if request is not None:
             lifecycle.require(operation, request.model)

@@ -14,44 +14,43 @@
 
 from lxml import etree
 
+from sev_driver import launch_security
 from sev_driver.domain_xml import parse
 from sev_driver.exceptions import EncryptionLost
-from sev_driver.launch_security import LaunchSecurity
 from sev_driver.model import MemoryEncryptionModel
-from sev_driver.policy import SevPolicy
-
-_TYPES = {
-    MemoryEncryptionModel.AMD_SEV: "sev",
-    MemoryEncryptionModel.AMD_SEV_ES: "sev",
-    MemoryEncryptionModel.AMD_SEV_SNP: "sev-snp",
-}
 
 
-def check(model: MemoryEncryptionModel, xml: str | bytes) -> None:
+def check(
+    model: MemoryEncryptionModel, xml: str | bytes, allow_debug: bool = False
+) -> None:
     """Return if the domain of ``xml`` is encrypted by ``model``.
 
-    :raises EncryptionLost: it is not, or is by another generation.
+    :param allow_debug: whether the host may debug guests, and so read them.
+    :raises EncryptionLost: it is not, or is by another generation, or is open to
+        debugging.
     :raises DomainXMLError: ``xml`` is not a domain.
     """
     root = parse(xml)
-    fault = _fault(model, root.findall("./launchSecurity"))
+    fault = _fault(model, root.findall("./launchSecurity"), allow_debug)
     if fault is not None:
         raise EncryptionLost(root.findtext("./name") or "without a name", model, fault)
 
 
-def _fault(model: MemoryEncryptionModel, elements: list[etree._Element]) -> str | None:
+def _fault(
+    model: MemoryEncryptionModel, elements: list[etree._Element], allow_debug: bool
+) -> str | None:
     if len(elements) != 1:
         return "no launchSecurity" if not elements else "more than one launchSecurity"
-    kind, wanted = elements[0].get("type"), _TYPES[model]
-    if kind != wanted:
-        return f"launchSecurity of type {kind!r} in place of {wanted!r}"
-    if wanted == "sev-snp":
-        return None
+    kind = elements[0].get("type")
+    if kind not in ("sev", "sev-snp"):
+        return f"launchSecurity of type {kind!r}"
     try:
-        policy = LaunchSecurity.from_element(elements[0]).policy
+        found = launch_security.from_element(elements[0])
     except ValueError:
         return "a launchSecurity without a valid policy"
-    # The ES bit is the only difference between the two generations in libvirt.
-    if (model is MemoryEncryptionModel.AMD_SEV_ES) != bool(policy & SevPolicy.ES):
-        return f"policy {policy.format()}, of another SEV generation"
+    policy = found.policy.format()
+    if found.model is not model:
+        return f"launchSecurity of {found.model.title} (policy {policy})"
+    if found.policy.debug and not allow_debug:
+        return f"policy {policy}, by which the host may debug it"
     return None

@@ -18,12 +18,19 @@ from collections.abc import Callable
 from typing import Any
 
 from nova import objects
+from nova.conf import CONF
 from nova.virt.libvirt import guest as libvirt_guest
 from nova.virt.libvirt import host as libvirt_host
 
-from sev_driver import device_needs, forbidden_devices, guard, translate
-from sev_driver.exceptions import RequirementsNotMet
+from sev_driver import (
+    device_needs,
+    forbidden_devices,
+    guard,
+    guest_request,
+    translate,
+)
 from sev_driver.lifecycle import Operation, require
+from sev_driver.requirements import refuse
 
 
 class GuardedGuest(libvirt_guest.Guest):  # type: ignore[misc]
@@ -39,22 +46,21 @@ class GuardedGuest(libvirt_guest.Guest):  # type: ignore[misc]
 
     def launch(self, pause: bool = False) -> Any:
         """Start the domain as libvirt has it now, whoever defined it."""
-        request = translate.guest_request(self._instance)
+        request = guest_request.of(self._instance)
         if request is not None:
             with translate.errors_as(translate.operation_error):
-                guard.check(request.model, self.get_xml_desc(dump_inactive=True))
+                xml = self.get_xml_desc(dump_inactive=True)
+                guard.check(request.model, xml, CONF.sev.allow_debug)
         return super().launch(pause)
 
     def attach_device(
         self, conf: Any, persistent: bool = False, live: bool = False
     ) -> None:
         """Attach a device with what an encrypted guest's devices need."""
-        request = translate.guest_request(self._instance)
+        request = guest_request.of(self._instance)
         if request is not None:
             with translate.errors_as(translate.operation_error):
-                violations = forbidden_devices.check_device(request, conf.to_xml())
-                if violations:
-                    raise RequirementsNotMet(violations)
+                refuse(forbidden_devices.check_device(request, conf.to_xml()))
             conf = _CompletedDevice(conf)
         super().attach_device(conf, persistent, live)
 
@@ -67,7 +73,7 @@ class GuardedGuest(libvirt_guest.Guest):  # type: ignore[misc]
         super().migrate(*args, **kwargs)
 
     def _rule(self, operation: Operation) -> None:
-        request = translate.guest_request(self._instance)
+        request = guest_request.of(self._instance)
         if request is not None:
             with translate.errors_as(translate.operation_error):
                 require(operation, request.model)

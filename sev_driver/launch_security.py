@@ -10,18 +10,19 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""libvirt's ``<launchSecurity>`` for SEV and SEV-ES, as a value."""
+"""libvirt's ``<launchSecurity>`` for each generation, as values."""
 
 import dataclasses
 
 from lxml import etree
 
-from sev_driver.policy import SevPolicy
+from sev_driver.model import MemoryEncryptionModel
+from sev_driver.policy import SevPolicy, SnpPolicy
 
 
 @dataclasses.dataclass(frozen=True)
-class LaunchSecurity:
-    """``<launchSecurity type='sev'>``.
+class SevLaunchSecurity:
+    """``<launchSecurity type='sev'>``, of SEV and of SEV-ES.
 
     ``cbitpos`` and ``reducedPhysBits`` are left out: they differ by host, and
     libvirt 6.9 and later fills them in from QEMU.
@@ -29,14 +30,68 @@ class LaunchSecurity:
 
     policy: SevPolicy
 
-    def to_element(self) -> etree._Element:
-        element = etree.Element("launchSecurity", type="sev")
-        etree.SubElement(element, "policy").text = self.policy.format()
+    @property
+    def model(self) -> MemoryEncryptionModel:
+        """The policy's ES bit is all that tells the two apart in libvirt."""
+        if self.policy & SevPolicy.ES:
+            return MemoryEncryptionModel.AMD_SEV_ES
+        return MemoryEncryptionModel.AMD_SEV
+
+    def to_element(self, kernel: bool = False) -> etree._Element:
+        """:param kernel: whether the host loads the guest's kernel."""
+        return _element("sev", self.policy.format())
+
+
+@dataclasses.dataclass(frozen=True)
+class SnpLaunchSecurity:
+    """``<launchSecurity type='sev-snp'>`` (libvirt 10.5 and later).
+
+    ``vcek`` has attestation reports signed by the chip's own key, ``author_key``
+    tells the firmware that an author's key is part of the launch.
+    """
+
+    policy: SnpPolicy
+    vcek: bool = True
+    author_key: bool = False
+
+    model = MemoryEncryptionModel.AMD_SEV_SNP
+
+    def to_element(self, kernel: bool = False) -> etree._Element:
+        """:param kernel: whether the host loads the guest's kernel. Its hash is
+        then part of the measurement, or anything could have been loaded.
+        """
+        element = _element("sev-snp", self.policy.format())
+        element.set("authorKey", _yes_no(self.author_key))
+        element.set("vcek", _yes_no(self.vcek))
+        element.set("kernelHashes", _yes_no(kernel))
         return element
 
-    @classmethod
-    def from_element(cls, element: etree._Element) -> "LaunchSecurity":
-        """:raises ValueError: another type, or no readable policy."""
-        if element.get("type") != "sev":
-            raise ValueError(f"launchSecurity of type {element.get('type')!r}")
-        return cls(SevPolicy.parse(element.findtext("policy") or ""))
+
+LaunchSecurity = SevLaunchSecurity | SnpLaunchSecurity
+
+
+def from_element(element: etree._Element) -> LaunchSecurity:
+    """Read a ``<launchSecurity>``.
+
+    :raises ValueError: a type that is not AMD's, or no readable policy.
+    """
+    kind, policy = element.get("type"), element.findtext("policy") or ""
+    if kind == "sev":
+        return SevLaunchSecurity(SevPolicy.parse(policy))
+    if kind == "sev-snp":
+        return SnpLaunchSecurity(
+            SnpPolicy.parse(policy),
+            vcek=element.get("vcek") != "no",
+            author_key=element.get("authorKey") == "yes",
+        )
+    raise ValueError(f"launchSecurity of type {kind!r}")
+
+
+def _element(kind: str, policy: str) -> etree._Element:
+    element = etree.Element("launchSecurity", type=kind)
+    etree.SubElement(element, "policy").text = policy
+    return element
+
+
+def _yes_no(value: bool) -> str:
+    return "yes" if value else "no"

@@ -10,16 +10,73 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""The guest policy of SEV and SEV-ES: what the host may do to the guest."""
+"""Guest policies: what the host may do to an encrypted guest, as named bits."""
 
 import enum
+import re
+from typing import Self
 
-_RESERVED_BITS = 0x0000_FFC0
-_LIMIT = 1 << 32
+_SEPARATORS = re.compile(r"[|,\s]+")
 
 
-class SevPolicy(enum.IntFlag, boundary=enum.KEEP):
-    """Named bits of the 32-bit policy (SEV API specification, chapter 3).
+class _Policy(enum.IntFlag, boundary=enum.KEEP):
+    """What both kinds of policy have in common: text in, checked number out."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a policy as libvirt writes it, or by its bits' names.
+
+        :param text: a number in decimal, or hexadecimal with ``0x``; or names,
+            such as ``NODBG|NOKS``, parted by ``|``, commas or blanks.
+        :raises ValueError: neither, too large, or a reserved bit is wrong.
+        """
+        text = text.strip()
+        number = int(text, 0) if text[:1].isdigit() else cls._by_names(text)
+        limit = cls._limit()
+        if number >= limit:
+            bits = limit.bit_length() - 1
+            raise ValueError(f"{cls._title()} has {bits} bits, {number:#x} has more")
+        reserved = number & cls._reserved()
+        if reserved:
+            raise ValueError(f"{cls._title()} {number:#x} sets reserved bits")
+        missing = cls._always() & ~number
+        if missing:
+            raise ValueError(
+                f"{cls._title()} {number:#x} lacks {missing:#x}, which must be set"
+            )
+        return cls(number)
+
+    @classmethod
+    def _by_names(cls, text: str) -> int:
+        number = int(cls._always())
+        for name in _SEPARATORS.split(text):
+            try:
+                number |= cls[name.upper()]
+            except KeyError:
+                known = ", ".join(bit.name for bit in cls if bit.name)
+                message = f"{name[:40]!r} is no bit of {cls._title()}: {known}"
+                raise ValueError(message) from None
+        return number
+
+    @classmethod
+    def _title(cls) -> str:
+        raise NotImplementedError
+
+    @classmethod
+    def _limit(cls) -> int:
+        raise NotImplementedError
+
+    @classmethod
+    def _reserved(cls) -> int:
+        raise NotImplementedError
+
+    @classmethod
+    def _always(cls) -> int:
+        return 0
+
+
+class SevPolicy(_Policy):
+    """The 32-bit policy of SEV and SEV-ES (SEV API specification, chapter 3).
 
     Bits 16 to 31 hold the least firmware version and bear no names.
     """
@@ -31,23 +88,76 @@ class SevPolicy(enum.IntFlag, boundary=enum.KEEP):
     DOMAIN = 1 << 4
     SEV = 1 << 5
 
-    @classmethod
-    def parse(cls, text: str) -> "SevPolicy":
-        """Read a policy as libvirt writes it: decimal, or hexadecimal with 0x.
-
-        :raises ValueError: not a number of 32 bits, or a reserved bit is set.
-        """
-        number = int(text.strip(), 0)
-        if not 0 <= number < _LIMIT:
-            raise ValueError(f"a SEV policy has 32 bits, {text.strip()} has not")
-        if number & _RESERVED_BITS:
-            raise ValueError(f"SEV policy {number:#x} sets a reserved bit (6 to 15)")
-        return cls(number)
+    @property
+    def debug(self) -> bool:
+        """Whether the host may read the guest's memory for debugging."""
+        return not self & SevPolicy.NODBG
 
     def format(self) -> str:
         """Write the policy as stock Nova does: ``0x0033``."""
         return f"{int(self):#06x}"
 
+    @classmethod
+    def _title(cls) -> str:
+        return "a SEV policy"
+
+    @classmethod
+    def _limit(cls) -> int:
+        return 1 << 32
+
+    @classmethod
+    def _reserved(cls) -> int:
+        return 0x0000_FFC0
+
+
+class SnpPolicy(_Policy):
+    """The 64-bit policy of SEV-SNP (SEV-SNP firmware ABI, revision 1.58, 4.3).
+
+    Bits 0 to 15 hold the least version of that ABI and bear no names. Firmware
+    and kernels older than a bit refuse to launch a guest that sets it.
+    """
+
+    SMT = 1 << 16
+    #: Reserved, and must be one.
+    RSVD_MBO = 1 << 17
+    MIGRATE_MA = 1 << 18
+    DEBUG = 1 << 19
+    SINGLE_SOCKET = 1 << 20
+    CXL_ALLOW = 1 << 21
+    MEM_AES_256_XTS = 1 << 22
+    RAPL_DIS = 1 << 23
+    CIPHERTEXT_HIDING_DRAM = 1 << 24
+    PAGE_SWAP_DISABLE = 1 << 25
+
+    @property
+    def debug(self) -> bool:
+        """Whether the host may read the guest's memory for debugging."""
+        return bool(self & SnpPolicy.DEBUG)
+
+    def format(self) -> str:
+        """Write the policy as stock Nova does: ``0x00030000``."""
+        return f"{int(self):#010x}"
+
+    @classmethod
+    def _title(cls) -> str:
+        return "a SEV-SNP policy"
+
+    @classmethod
+    def _limit(cls) -> int:
+        return 1 << 64
+
+    @classmethod
+    def _reserved(cls) -> int:
+        return (1 << 64) - (1 << 26)
+
+    @classmethod
+    def _always(cls) -> int:
+        return int(cls.RSVD_MBO)
+
 
 #: No debugging, no key sharing, bound to this host: stock Nova's since Train.
 DEFAULT_SEV_POLICY = SevPolicy.NODBG | SevPolicy.NOKS | SevPolicy.DOMAIN | SevPolicy.SEV
+#: The same with the registers encrypted: stock Nova's since 32.0.0.
+DEFAULT_SEV_ES_POLICY = DEFAULT_SEV_POLICY | SevPolicy.ES
+#: Simultaneous multithreading allowed: stock Nova's since 34.0.0.
+DEFAULT_SNP_POLICY = SnpPolicy.SMT | SnpPolicy.RSVD_MBO

@@ -12,14 +12,22 @@
 
 """How Nova releases differ. No other module asks which Nova this is."""
 
+import functools
 import importlib.metadata
 import threading
 from typing import Any, Final
 
 from sev_driver.exceptions import ConfigurationError
+from sev_driver.model import MemoryEncryptionModel
 
 #: Nova 34.0.0 is 2026.2.
 OLDEST_NOVA: Final = 34
+
+
+@functools.cache
+def nova_release() -> int:
+    """Return the number of Nova's series: 34 is 2026.2, 27 is 2023.1."""
+    return int(importlib.metadata.version("nova").partition(".")[0])
 
 
 def check_nova() -> None:
@@ -27,13 +35,30 @@ def check_nova() -> None:
 
     :raises ConfigurationError: Nova is older than :data:`OLDEST_NOVA`.
     """
-    version = importlib.metadata.version("nova")
-    if int(version.partition(".")[0]) < OLDEST_NOVA:
+    if nova_release() < OLDEST_NOVA:
+        version = importlib.metadata.version("nova")
         raise ConfigurationError(
             f"compute_driver = sev_driver.SEVDriver needs Nova {OLDEST_NOVA}.0.0 or "
             f"later, and this is Nova {version}: upgrade Nova, or set compute_driver "
             f"= libvirt.LibvirtDriver."
         )
+
+
+def scheduler_chooses_model() -> bool:
+    """Whether Nova asks Placement for a generation, SEV where none is named.
+
+    Since 32.0.0 it does; before that it asks for a slot of any.
+    """
+    return nova_release() >= 32
+
+
+def selects_no_firmware_for(model: MemoryEncryptionModel) -> bool:
+    """Whether Nova names a firmware itself, without a look at what ``model`` needs.
+
+    Up to 31 it takes the first descriptor that fits Secure Boot or its absence:
+    good enough for SEV. From 32.0.0 on libvirt selects.
+    """
+    return nova_release() < 32 and model is not MemoryEncryptionModel.AMD_SEV
 
 
 def mend_reconnection(nova_host: Any) -> None:

@@ -15,9 +15,10 @@
 import dataclasses
 import enum
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from sev_driver.capabilities import HostCapabilities
+from sev_driver.exceptions import RequirementsNotMet
 from sev_driver.model import MemoryEncryptionModel
 
 
@@ -34,9 +35,12 @@ class Requirement(enum.Enum):
     AGREEMENT = "agreement"
     MACHINE_TYPE = "machine-type"
     FIRMWARE_TYPE = "firmware-type"
+    FIRMWARE_STATELESS = "firmware-stateless"
     NO_HOST_DEVICE = "no-host-device"
     BOOT_BUS = "boot-bus"
     NO_IDE = "no-ide"
+    SLOT = "slot"
+    POOL = "pool"
     HOST = "host"
 
 
@@ -53,8 +57,9 @@ class GuestRequest:
     """What a guest asks for.
 
     ``requesters`` name the flavor keys and image properties that ask for
-    encryption; ``conflict`` is one that rules it out at the same time. An
-    unset ``machine_type`` or ``disk_bus`` leaves the choice to the driver.
+    encryption; ``conflict`` tells in words of one that rules it out at the same
+    time, or of two that ask for different generations. An unset
+    ``machine_type`` or ``disk_bus`` leaves the choice to the driver.
     ``passthrough`` holds each request for a device of the host.
     """
 
@@ -62,6 +67,7 @@ class GuestRequest:
     requesters: tuple[str, ...]
     machine_type: Setting | None = None
     firmware_type: str | None = None
+    firmware_stateless: bool = False
     conflict: str | None = None
     disk_bus: Setting | None = None
     scsi_model: str | None = None
@@ -86,7 +92,8 @@ class Violation:
 
     @property
     def fault(self) -> Fault:
-        host = self.requirement is Requirement.HOST
+        # The next host may offer a slot of the right pool.
+        host = self.requirement in (Requirement.HOST, Requirement.POOL)
         return Fault.HOST if host else Fault.REQUEST
 
     def __str__(self) -> str:
@@ -123,11 +130,17 @@ def check(request: GuestRequest, host: HostCapabilities) -> tuple[Violation, ...
     return tuple(finding.by(request) for finding in findings)
 
 
+def refuse(violations: Sequence[Violation]) -> None:
+    """:raises RequirementsNotMet: there are any."""
+    if violations:
+        raise RequirementsNotMet(violations)
+
+
 def _image_findings(request: GuestRequest) -> Iterator[Finding]:
     if request.conflict is not None:
         yield Finding(
             Requirement.AGREEMENT,
-            f"{request.conflict} denies it",
+            request.conflict,
             "make the two agree",
         )
     machine = request.machine_type
@@ -143,6 +156,14 @@ def _image_findings(request: GuestRequest) -> Iterator[Finding]:
             Requirement.FIRMWARE_TYPE,
             f"the image has hw_firmware_type {request.firmware_type or 'unset'}",
             "set hw_firmware_type=uefi on an image that boots by UEFI",
+        )
+    snp = request.model is MemoryEncryptionModel.AMD_SEV_SNP
+    if snp and not request.firmware_stateless:
+        # Its firmware is measured at launch: it can have no variables of its own.
+        yield Finding(
+            Requirement.FIRMWARE_STATELESS,
+            "the image does not have hw_firmware_stateless=true",
+            "set it on the image",
         )
 
 

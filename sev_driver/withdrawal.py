@@ -20,7 +20,7 @@ from nova import objects
 from nova.compute import task_states
 from oslo_log import log as logging
 
-from sev_driver import domain_xml, translate
+from sev_driver import domain_xml, guest_request
 from sev_driver.exceptions import DomainXMLError
 
 LOG = logging.getLogger(__name__)
@@ -32,9 +32,9 @@ def note_resize(instance: objects.Instance) -> bool:
     Returns whether the resize takes its encryption away.
     """
     old = instance.old_flavor
-    if old is None or translate.guest_request(instance) is not None:
+    if old is None or guest_request.of(instance) is not None:
         return False
-    if translate.request_with(old, instance) is None:
+    if guest_request.with_flavor(old, instance) is None:
         return False
     LOG.warning(
         "The resize from flavor %s to %s has taken the memory encryption away: "
@@ -53,7 +53,7 @@ def note_rebuild(host: Any, instance: objects.Instance) -> None:
     """
     if instance.task_state != task_states.REBUILDING:
         return
-    if translate.guest_request(instance) is None and _is_encrypted(host, instance):
+    if guest_request.of(instance) is None and _is_encrypted(host, instance):
         LOG.warning(
             "The rebuild from image %s takes the memory encryption away: the guest "
             "runs in the clear from now on.",

@@ -29,6 +29,7 @@ SHELLS = {
     "audit",
     "driver",
     "guest",
+    "guest_request",
     "providers",
     "releases",
     "translate",

@@ -53,10 +53,10 @@ def test_an_encrypted_domain_passes(model: MemoryEncryptionModel, element: str) 
         (ES, [], "no launchSecurity"),
         (SNP, [], "no launchSecurity"),
         (SEV, [SEV_XML, SEV_XML], "more than one"),
-        (SEV, [ES_XML], "another SEV generation"),
-        (ES, [SEV_XML], "another SEV generation"),
-        (SEV, [SNP_XML], "'sev-snp'"),
-        (SNP, [SEV_XML], "'sev'"),
+        (SEV, [ES_XML], "AMD SEV-ES (policy 0x0037)"),
+        (ES, [SEV_XML], "AMD SEV (policy 0x0033)"),
+        (SEV, [SNP_XML], "AMD SEV-SNP (policy 0x00030000)"),
+        (SNP, [SEV_XML], "AMD SEV (policy 0x0033)"),
         (SEV, [launch_security("sev", "")], "without a valid policy"),
         (SEV, [launch_security("tdx", "0x0033")], "'tdx'"),
     ],
@@ -68,6 +68,22 @@ def test_a_domain_that_is_not_encrypted_as_asked(
         guard.check(model, domain(*elements))
     assert found in caught.value.found
     assert "instance-1" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "element"),
+    [
+        (SEV, launch_security("sev", "0x32")),
+        (ES, launch_security("sev", "0x36")),
+        (SNP, launch_security("sev-snp", "0xb0000")),
+    ],
+)
+def test_a_domain_open_to_debugging_needs_leave(
+    model: MemoryEncryptionModel, element: str
+) -> None:
+    with pytest.raises(EncryptionLost, match="may debug it"):
+        guard.check(model, domain(element))
+    guard.check(model, domain(element), allow_debug=True)
 
 
 def test_launch_security_must_be_the_domains_own() -> None:

@@ -15,23 +15,38 @@
 import pytest
 from lxml import etree
 
-from sev_driver.launch_security import LaunchSecurity
-from sev_driver.policy import DEFAULT_SEV_POLICY
+from sev_driver import launch_security
+from sev_driver.model import MemoryEncryptionModel
+from sev_driver.policies import Policies
 
-XML = '<launchSecurity type="sev"><policy>0x0033</policy></launchSecurity>'
+XML = {
+    MemoryEncryptionModel.AMD_SEV: (
+        '<launchSecurity type="sev"><policy>0x0033</policy></launchSecurity>'
+    ),
+    MemoryEncryptionModel.AMD_SEV_ES: (
+        '<launchSecurity type="sev"><policy>0x0037</policy></launchSecurity>'
+    ),
+    MemoryEncryptionModel.AMD_SEV_SNP: (
+        '<launchSecurity type="sev-snp" authorKey="no" vcek="yes" kernelHashes="no">'
+        "<policy>0x00030000</policy></launchSecurity>"
+    ),
+}
 
 
-def test_there_and_back() -> None:
-    value = LaunchSecurity(DEFAULT_SEV_POLICY)
+@pytest.mark.parametrize("model", MemoryEncryptionModel)
+def test_there_and_back(model: MemoryEncryptionModel) -> None:
+    value = Policies().launch_security(model)
     element = value.to_element()
-    assert etree.tostring(element, encoding="unicode") == XML
-    assert LaunchSecurity.from_element(element) == value
+    assert etree.tostring(element, encoding="unicode") == XML[model]
+    assert launch_security.from_element(element) == value
+    assert value.model is model
 
 
 @pytest.mark.parametrize(
     "xml",
     [
-        '<launchSecurity type="sev-snp"><policy>0x30000</policy></launchSecurity>',
+        '<launchSecurity type="sev-snp"><policy>0x10000</policy></launchSecurity>',
+        '<launchSecurity type="tdx"><policy>0x33</policy></launchSecurity>',
         '<launchSecurity type="sev"/>',
         '<launchSecurity type="sev"><policy>no</policy></launchSecurity>',
         "<launchSecurity/>",
@@ -39,4 +54,4 @@ def test_there_and_back() -> None:
 )
 def test_another_element_is_refused(xml: str) -> None:
     with pytest.raises(ValueError):
-        LaunchSecurity.from_element(etree.fromstring(xml))
+        launch_security.from_element(etree.fromstring(xml))

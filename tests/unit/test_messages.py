@@ -19,7 +19,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from sev_driver import announcement, forbidden_devices, lifecycle, releases
+from sev_driver import (
+    announcement,
+    forbidden_devices,
+    lifecycle,
+    pools,
+    releases,
+    selection,
+)
 from sev_driver.capabilities import (
     HostFacts,
     KvmParameter,
@@ -37,9 +44,12 @@ from sev_driver.exceptions import (
 from sev_driver.memory import HostMemory
 from sev_driver.model import MemoryEncryptionModel
 from sev_driver.requirements import GuestRequest, Requirement, Setting, check
+from sev_driver.selection import ModelAsk
 
 MANUAL = pathlib.Path(__file__).parents[2] / "doc/source/admin/messages.rst"
 SEV = MemoryEncryptionModel.AMD_SEV
+ES = ModelAsk("amd-sev-es", "sev:model of flavor m1.sev")
+SNP = ModelAsk("amd-sev-snp", "hw_mem_encryption_model of image 1")
 ON = ModelCapability(SEV, slots=15, slots_source="libvirt")
 GOOD = GuestRequest(SEV, ("hw:mem_encryption of flavor m1.sev",), firmware_type="uefi")
 FACTS = HostFacts(
@@ -48,7 +58,12 @@ FACTS = HostFacts(
 
 #: For each requirement, requests that miss it.
 REQUESTS: dict[Requirement, list[dict[str, object]]] = {
-    Requirement.AGREEMENT: [{"conflict": "hw_mem_encryption of image 1"}],
+    Requirement.AGREEMENT: [
+        {"conflict": "hw_mem_encryption of image 1 denies it"},
+        {"conflict": selection.select([ES, SNP]).conflict},
+        {"conflict": selection.select([ModelAsk("sev-es", "sev:model")]).conflict},
+    ],
+    Requirement.FIRMWARE_STATELESS: [{"model": MemoryEncryptionModel.AMD_SEV_SNP}],
     Requirement.MACHINE_TYPE: [{"machine_type": Setting("pc", "hw_machine_type")}],
     Requirement.FIRMWARE_TYPE: [{"firmware_type": None}],
     Requirement.NO_HOST_DEVICE: [{"passthrough": (Setting("gpu:1", "the alias"),)}],
@@ -65,6 +80,12 @@ DEVICES: dict[Requirement, list[str]] = {
     ],
     Requirement.BOOT_BUS: ["<disk><target dev='sda' bus='usb'/></disk>"],
     Requirement.NO_IDE: ["<disk><target dev='hda' bus='ide'/></disk>"],
+}
+SLOTS: dict[Requirement, dict[str, dict[str, dict[str, int]]]] = {
+    Requirement.SLOT: {"node1": {"resources": {"VCPU": 1}}},
+    Requirement.POOL: {
+        "node1_amd_sev_es": {"resources": {pools.RESOURCE_CLASS: 1}},
+    },
 }
 HOSTS: dict[Obstacle, dict[str, object]] = {
     Obstacle.VIRT_TYPE: {"virt_type": "lxc"},
@@ -108,6 +129,10 @@ def examples() -> Iterator[tuple[str, str]]:
             (violation,) = forbidden_devices.check(GOOD, xml)
             assert violation.requirement is requirement
             yield label(requirement), str(violation)
+    for requirement, allocations in SLOTS.items():
+        (violation,) = pools.check(GOOD, allocations, lambda uuid: uuid)
+        assert violation.requirement is requirement
+        yield label(requirement), str(violation)
     for obstacle, change in HOSTS.items():
         facts = dataclasses.replace(FACTS, **change)  # type: ignore[arg-type]
         capability = conclude(facts)[SEV]
@@ -127,7 +152,7 @@ def examples() -> Iterator[tuple[str, str]]:
     yield "cap-above", announced(ON, cap=16)[1]
     yield "overcommit", announced(ON, ratio=1.5)[-1]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("importlib.metadata.version", lambda name: "33.0.2")
+        patch.setattr(releases, "nova_release", lambda: releases.OLDEST_NOVA - 1)
         with pytest.raises(ConfigurationError) as old:
             releases.check_nova()
     yield "nova-too-old", str(old.value)

@@ -14,6 +14,7 @@
 
 import importlib.metadata
 import threading
+from collections.abc import Iterator
 
 import libvirt
 import pytest
@@ -23,8 +24,15 @@ from sev_driver import releases
 from sev_driver.exceptions import ConfigurationError
 
 
+@pytest.fixture(autouse=True)
+def _asked_anew() -> Iterator[None]:
+    yield
+    releases.nova_release.cache_clear()
+
+
 def installed(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
     monkeypatch.setattr(importlib.metadata, "version", lambda name: version)
+    releases.nova_release.cache_clear()
 
 
 @pytest.mark.parametrize("version", ["34.0.0", "34.1.2", "35.0.0.0rc1", "34.0.1.dev7"])

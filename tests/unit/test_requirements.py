@@ -18,7 +18,13 @@ import pytest
 
 from sev_driver.capabilities import ModelCapability, Obstacle
 from sev_driver.model import MemoryEncryptionModel
-from sev_driver.requirements import Fault, GuestRequest, Setting, check
+from sev_driver.requirements import (
+    Fault,
+    GuestRequest,
+    Requirement,
+    Setting,
+    check,
+)
 
 SEV = MemoryEncryptionModel.AMD_SEV
 HOST = {SEV: ModelCapability(SEV, slots=15, slots_source="a test")}
@@ -54,7 +60,7 @@ def test_nothing_is_wrong(machine_type: str | None) -> None:
         ({"firmware_type": None}, "hw_firmware_type unset: set hw_firmware_type=uefi"),
         ({"firmware_type": "bios"}, "hw_firmware_type bios"),
         (
-            {"conflict": "hw_mem_encryption of the image deb"},
+            {"conflict": "hw_mem_encryption of the image deb denies it"},
             "hw_mem_encryption of the image deb denies it",
         ),
         ({"passthrough": (Setting("a1:1", "alias of m1"),)}, "alias of m1 is a1:1"),
@@ -107,13 +113,26 @@ def test_a_host_without_sev_is_the_hosts_fault() -> None:
 
 
 def test_a_model_that_is_not_judged_here_is_left_to_nova() -> None:
-    request = dataclasses.replace(GOOD, model=MemoryEncryptionModel.AMD_SEV_SNP)
+    request = dataclasses.replace(GOOD, model=MemoryEncryptionModel.AMD_SEV_ES)
     assert check(request, HOST) == ()
+
+
+def test_snp_needs_stateless_firmware() -> None:
+    snp = dataclasses.replace(GOOD, model=MemoryEncryptionModel.AMD_SEV_SNP)
+    (violation,) = check(snp, HOST)
+    assert (violation.requirement, violation.fault) == (
+        Requirement.FIRMWARE_STATELESS,
+        Fault.REQUEST,
+    )
+    assert check(dataclasses.replace(snp, firmware_stateless=True), HOST) == ()
 
 
 def test_all_violations_are_told_the_guests_own_first() -> None:
     request = GuestRequest(
-        SEV, ("a", "b"), Setting("pc", "hw_machine_type of the image"), None, "c"
+        SEV,
+        ("a", "b"),
+        Setting("pc", "hw_machine_type of the image"),
+        conflict="c denies it",
     )
     violations = check(request, {SEV: OFF})
     assert [v.fault for v in violations] == [Fault.REQUEST] * 3 + [Fault.HOST]

@@ -1,0 +1,68 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Whether the slot that a guest was given is of the generation it asked for."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from sev_driver.model import MemoryEncryptionModel
+from sev_driver.requirements import Finding, GuestRequest, Requirement, Violation
+
+RESOURCE_CLASS = "MEM_ENCRYPTION_CONTEXT"
+
+
+def check(
+    request: GuestRequest,
+    allocations: Mapping[str, Mapping[str, Any]] | None,
+    provider_name: Callable[[str], str],
+) -> tuple[Violation, ...]:
+    """Return what is wrong with a guest's slot.
+
+    :param allocations: of the guest, as Nova hands them to ``spawn``: by the
+        provider's uuid. Nothing is concluded from none at all.
+    :param provider_name: tells a provider's name by its uuid.
+    """
+    if not allocations:
+        return ()
+    names = [
+        provider_name(uuid)
+        for uuid, allocation in allocations.items()
+        if RESOURCE_CLASS in allocation["resources"]
+    ]
+    return tuple(finding.by(request) for finding in _findings(request, names))
+
+
+def _findings(request: GuestRequest, names: list[str]) -> Iterator[Finding]:
+    if not names:
+        yield Finding(
+            Requirement.SLOT,
+            "Placement gave it no slot",
+            f"set resources:{RESOURCE_CLASS}=1 on the flavor",
+        )
+    for name in names:
+        model = _model_of(name)
+        if model is not None and model is not request.model:
+            yield Finding(
+                Requirement.POOL,
+                f"the slot it was given on this host is one of {model.title}",
+                f"require the trait of {request.model.title} in the flavor",
+            )
+
+
+def _model_of(provider: str) -> MemoryEncryptionModel | None:
+    """Return the generation whose slots a provider has; None for the root."""
+    # The longest first: one name is the beginning of the others.
+    for model in sorted(MemoryEncryptionModel, key=lambda m: -len(m.symbol)):
+        if provider.endswith(f"_{model.symbol}"):
+            return model
+    return None

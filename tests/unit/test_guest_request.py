@@ -1,0 +1,272 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""guest_request: what an instance asks for, as a value."""
+
+from __future__ import annotations
+
+import pytest
+from nova import objects
+from nova.conf import CONF
+
+from sev_driver import guest_request, releases
+from sev_driver.model import MemoryEncryptionModel
+from sev_driver.requirements import Setting
+
+UUID = "11111111-2222-3333-4444-555555555555"
+
+
+@pytest.fixture(autouse=True)
+def nova() -> None:
+    objects.register_all()
+
+
+def instance(
+    extra_specs: dict[str, str] | None = None, **properties: str
+) -> objects.Instance:
+    """Return an instance as nova-compute loads it."""
+    flavor = objects.Flavor(name="m1.sev", extra_specs=extra_specs or {})
+    metadata = {f"image_{name}": value for name, value in properties.items()}
+    return objects.Instance(
+        uuid=UUID, flavor=flavor, system_metadata=metadata, image_ref=UUID
+    )
+
+
+@pytest.mark.parametrize("spelling", ["true", "True", "1", "yes", "on", "t", "y"])
+def test_every_spelling_of_true_asks(spelling: str) -> None:
+    by_flavor = guest_request.of(instance({"hw:mem_encryption": spelling}))
+    by_image = guest_request.of(instance(hw_mem_encryption=spelling))
+    assert by_flavor is not None and by_image is not None
+    assert by_flavor.requesters == ("hw:mem_encryption of flavor m1.sev",)
+    assert by_image.requesters == (f"hw_mem_encryption of image {UUID}",)
+    assert by_flavor.model is MemoryEncryptionModel.AMD_SEV
+
+
+@pytest.mark.parametrize("spelling", ["false", "False", "0", "no", "off", "f", "n"])
+def test_every_spelling_of_false_does_not(spelling: str) -> None:
+    guest = instance({"hw:mem_encryption": spelling}, hw_mem_encryption=spelling)
+    assert guest_request.of(guest) is None
+    assert guest_request.of(instance()) is None
+
+
+def test_both_may_ask() -> None:
+    guest = instance({"hw:mem_encryption": "true"}, hw_mem_encryption="true")
+    request = guest_request.of(guest)
+    assert request is not None and len(request.requesters) == 2
+    assert request.conflict is None
+
+
+@pytest.mark.parametrize(
+    ("flavor", "image", "conflict"),
+    [("true", "false", "of image"), ("false", "true", "of flavor")],
+)
+def test_a_conflict_names_who_denies(flavor: str, image: str, conflict: str) -> None:
+    guest = instance({"hw:mem_encryption": flavor}, hw_mem_encryption=image)
+    request = guest_request.of(guest)
+    assert request is not None and request.conflict is not None
+    assert conflict in request.conflict
+
+
+def test_the_models() -> None:
+    asked = {"hw:mem_encryption": "true"}
+    by_flavor = instance(asked | {"hw:mem_encryption_model": "amd-sev-es"})
+    by_image = instance(asked, hw_mem_encryption_model="amd-sev-snp")
+    request = guest_request.of(by_flavor)
+    assert request is not None and request.model is MemoryEncryptionModel.AMD_SEV_ES
+    request = guest_request.of(by_image)
+    assert request is not None and request.model is MemoryEncryptionModel.AMD_SEV_SNP
+
+
+def test_intels_encryption_is_not_ours() -> None:
+    guest = instance(
+        {"hw:mem_encryption": "true", "hw:mem_encryption_model": "intel-tdx"}
+    )
+    assert guest_request.of(guest) is None
+
+
+@pytest.mark.parametrize(
+    ("image", "option", "expected"),
+    [
+        ("q35", [], Setting("q35", "hw_machine_type of the image")),
+        ("pc", ["x86_64=q35"], Setting("pc", "hw_machine_type of the image")),
+        (
+            None,
+            ["x86_64=pc"],
+            Setting("pc", "[libvirt] hw_machine_type on this host"),
+        ),
+        (None, ["aarch64=virt"], None),
+        (None, [], None),
+    ],
+)
+def test_who_names_the_machine_type(
+    image: str | None, option: list[str], expected: Setting | None
+) -> None:
+    properties = {"hw_architecture": "x86_64"}
+    if image is not None:
+        properties["hw_machine_type"] = image
+    CONF.set_override("hw_machine_type", option, group="libvirt")
+    try:
+        request = guest_request.of(
+            instance({"hw:mem_encryption": "true"}, **properties)
+        )
+    finally:
+        CONF.clear_override("hw_machine_type", group="libvirt")
+    assert request is not None and request.machine_type == expected
+
+
+def test_a_guest_booted_from_a_volume_has_no_image_id() -> None:
+    guest = instance(hw_mem_encryption="true")
+    guest.image_ref = ""
+    request = guest_request.of(guest)
+    assert request is not None
+    assert request.requesters == ("hw_mem_encryption of the volume's image",)
+
+
+def test_what_the_flavor_asks_of_the_host() -> None:
+    guest = instance(
+        {
+            "hw:mem_encryption": "true",
+            "pci_passthrough:alias": "gpu:1",
+            "resources:VGPU": "1",
+            "resources1:VGPU": "1",
+            "resources:CUSTOM_SEAT": "1",
+        }
+    )
+    request = guest_request.of(guest)
+    assert request is not None
+    assert [setting.source for setting in request.passthrough] == [
+        "pci_passthrough:alias of flavor m1.sev",
+        "resources1:VGPU of flavor m1.sev",
+        "resources:VGPU of flavor m1.sev",
+    ]
+
+
+def test_the_disk_bus() -> None:
+    guest = instance(
+        {"hw:mem_encryption": "true"},
+        hw_disk_bus="scsi",
+        hw_scsi_model="virtio-scsi",
+    )
+    request = guest_request.of(guest)
+    assert request is not None
+    assert request.disk_bus == Setting("scsi", "hw_disk_bus of the image")
+    assert request.scsi_model == "virtio-scsi"
+
+
+def test_ports_that_are_devices_of_the_host() -> None:
+    vifs = [{"id": "a", "vnic_type": "normal"}, {"id": "b", "vnic_type": "direct"}]
+    ports = guest_request.direct_ports(vifs)
+    assert ports == (Setting("direct", "the vnic type of port b"),)
+    assert guest_request.direct_ports(None) == ()
+
+
+ASKED = {"hw:mem_encryption": "true"}
+ES = "amd-sev-es"
+
+
+@pytest.fixture
+def older_nova(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nova 31: no model in its API, and none asked of Placement."""
+    monkeypatch.setattr(releases, "scheduler_chooses_model", lambda: False)
+
+
+@pytest.mark.parametrize(
+    ("extra_specs", "properties"),
+    [
+        (ASKED | {"sev:model": ES}, {}),
+        (ASKED, {"hw_mem_encryption_model": ES}),
+        (ASKED | {"trait:HW_CPU_X86_AMD_SEV_ES": "required"}, {}),
+        (ASKED | {"trait1:CUSTOM_HW_CPU_X86_AMD_SEV_ES": "required"}, {}),
+        (ASKED, {"trait:HW_CPU_X86_AMD_SEV_ES": "required"}),
+        ({"sev:model": ES}, {}),
+        ({"sev:model": ES}, {"hw_mem_encryption": "true"}),
+    ],
+)
+@pytest.mark.usefixtures("older_nova")
+def test_ways_to_ask_for_a_generation(
+    extra_specs: dict[str, str], properties: dict[str, str]
+) -> None:
+    request = guest_request.of(instance(extra_specs, **properties))
+    assert request is not None
+    assert (request.model, request.conflict) == (MemoryEncryptionModel.AMD_SEV_ES, None)
+
+
+@pytest.mark.usefixtures("older_nova")
+def test_our_key_alone_asks_for_encryption() -> None:
+    request = guest_request.of(instance({"sev:model": ES}))
+    assert request is not None
+    assert request.requesters == ("sev:model of flavor m1.sev",)
+
+
+@pytest.mark.parametrize(
+    ("extra_specs", "properties", "conflict"),
+    [
+        (
+            ASKED | {"sev:model": ES},
+            {"hw_mem_encryption_model": "amd-sev-snp"},
+            "sev:model of flavor m1.sev asks for amd-sev-es and "
+            f"hw_mem_encryption_model of image {UUID} asks for amd-sev-snp",
+        ),
+        (
+            ASKED | {"sev:model": ES, "trait:HW_CPU_X86_AMD_SEV": "required"},
+            {},
+            "sev:model of flavor m1.sev asks for amd-sev-es and "
+            "trait:HW_CPU_X86_AMD_SEV of flavor m1.sev asks for amd-sev",
+        ),
+        (
+            {"sev:model": "sev-es"},
+            {},
+            "sev:model of flavor m1.sev is 'sev-es', not one of amd-sev, amd-sev-es, "
+            "amd-sev-snp",
+        ),
+        (
+            {"sev:model": ES, "hw:mem_encryption": "false"},
+            {},
+            "hw:mem_encryption of flavor m1.sev denies it",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("older_nova")
+def test_voices_that_disagree_are_named(
+    extra_specs: dict[str, str], properties: dict[str, str], conflict: str
+) -> None:
+    request = guest_request.of(instance(extra_specs, **properties))
+    assert request is not None and request.conflict == conflict
+
+
+def test_what_the_scheduler_takes_for_sev_is_a_voice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(releases, "scheduler_chooses_model", lambda: True)
+    request = guest_request.of(instance(ASKED | {"sev:model": ES}))
+    assert request is not None and request.conflict == (
+        "hw:mem_encryption of flavor m1.sev, without hw:mem_encryption_model, asks "
+        "for amd-sev and sev:model of flavor m1.sev asks for amd-sev-es"
+    )
+    named = ASKED | {"sev:model": ES, "hw:mem_encryption_model": ES}
+    request = guest_request.of(instance(named))
+    assert request is not None and request.conflict is None
+
+
+def test_a_forbidden_trait_asks_for_nothing() -> None:
+    forbidden = {"trait:HW_CPU_X86_AMD_SEV_ES": "forbidden"}
+    request = guest_request.of(instance(ASKED | forbidden))
+    assert request is not None
+    assert (request.model, request.conflict) == (MemoryEncryptionModel.AMD_SEV, None)
+
+
+@pytest.mark.parametrize("text", ["true", "True", "1"])
+def test_stateless_firmware(text: str) -> None:
+    request = guest_request.of(instance(ASKED, hw_firmware_stateless=text))
+    assert request is not None and request.firmware_stateless
+    request = guest_request.of(instance(ASKED))
+    assert request is not None and not request.firmware_stateless
