@@ -23,7 +23,7 @@ PYTHON_FILES := sev_driver nova devcloud tests tools doc
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-multinode setup-trixie demo cloud cloud-down cloud-status test lint unit \
-        functional packaging e2e sample docs clean
+        functional packaging e2e test-releases sample docs clean
 
 help:  ## show these lines
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -75,6 +75,10 @@ packaging: $(READY)  ## the wheel, the sample, the set-up; no root needed
 
 e2e: $(MULTINODE) $(TRIXIE)  ## the one-machine cloud
 	$(AS_ROOT) $(PYTEST) tests/e2e
+
+# RELEASES="27 31" takes these; STAGES=unit only that column of the table.
+test-releases: $(READY)  ## the tests in every Nova release, a table at the end
+	@$(BIN)/python -B tools/releases.py $(RELEASES) $(if $(STAGES),--stages $(STAGES))
 
 sample: $(READY)  ## write etc/nova.conf.sample from the options
 	$(BIN)/oslo-config-generator --config-file etc/sev_driver-config-generator.conf

@@ -20,8 +20,8 @@ from typing import Any, Final
 from sev_driver.exceptions import ConfigurationError
 from sev_driver.model import MemoryEncryptionModel
 
-#: Nova 34.0.0 is 2026.2.
-OLDEST_NOVA: Final = 34
+#: Nova 27.0.0 is 2023.1.
+OLDEST_NOVA: Final = 27
 
 
 @functools.cache
@@ -68,6 +68,9 @@ def mend_reconnection(nova_host: Any) -> None:
     find the connection closed during that look: its callback, in the same thread,
     then waits for that lock for ever, and with it all that nova-compute does.
 
+    Up to Nova 32 the callback only puts the event into a queue: nothing to mend.
+
     :param nova_host: Nova's libvirt Host, before its first connection.
     """
-    nova_host._wrapped_conn_lock = threading.RLock()
+    if hasattr(nova_host, "_connection_closed"):
+        nova_host._wrapped_conn_lock = threading.RLock()

@@ -19,10 +19,13 @@ from collections.abc import Iterator
 
 import pytest
 
-# nova-compute 34 runs on native threads. Left alone, Nova's functional tests
-# have eventlet patch this process, and with it all tests of other folders.
+# Nova's services run on native threads from 34 on, and on eventlet before it.
+# Left alone, Nova's functional tests always have eventlet patch this process,
+# and with it all tests of other folders.
 # It must be said before anything of Nova is imported.
-os.environ["OS_NOVA_DISABLE_EVENTLET_PATCHING"] = "1"
+os.environ["OS_NOVA_DISABLE_EVENTLET_PATCHING"] = str(
+    int(importlib.metadata.version("nova").partition(".")[0]) >= 34
+)
 
 import nova.tests.functional  # noqa: F401
 import nova_cloud

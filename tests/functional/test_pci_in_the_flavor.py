@@ -16,6 +16,7 @@ from unittest import mock
 
 from nova.tests.fixtures import libvirt as fakelibvirt
 from nova.tests.functional.libvirt import base
+from novas import WITH_SEV
 from oslo_serialization import jsonutils
 from with_driver import SEV_DRIVER, STOCK_DRIVER, WithSEVDriver
 
@@ -23,7 +24,6 @@ DEVICE = {
     "vendor_id": fakelibvirt.PCI_VEND_ID,
     "product_id": fakelibvirt.PCI_PROD_ID,
 }
-WITH_SEV = fakelibvirt.virConnect._domain_capability_features_with_SEV
 
 
 class _PCIInTheFlavor(WithSEVDriver, base.ServersTestBase):

@@ -16,6 +16,7 @@ import pathlib
 from typing import Any
 
 import fixtures
+import novas
 from nova.tests.fixtures import libvirt as fakelibvirt
 
 # Nova's fixtures forbid to import libvirt in a test: it is imported here.
@@ -26,11 +27,11 @@ SEV_DRIVER = "sev_driver.SEVDriver"
 STOCK_DRIVER = "libvirt.LibvirtDriver"
 
 
-class KvmParametersFixture(fakelibvirt.AmdSevFixture):
+class KvmParametersFixture(novas.KernelAnswersFixture):
     """The parameters of kvm_amd, for Nova's eyes and for ours.
 
-    Nova's own fixture answers in place of Nova's code. Its attributes, which
-    Nova's tests change while they run, are here also files for our code to read.
+    The attributes, which Nova's tests change while they run, are here also files
+    for our code to read.
     """
 
     _FILES = ("sev", "sev_es", "sev_snp")
@@ -58,12 +59,7 @@ class WithSEVDriver:
     compute_driver = SEV_DRIVER
 
     def setUp(self) -> None:
-        # Nova's LibvirtFixture makes its AmdSevFixture by this name.
-        self.useFixture(
-            fixtures.MonkeyPatch(
-                "nova.tests.fixtures.libvirt.AmdSevFixture", KvmParametersFixture
-            )
-        )
+        novas.use_kvm_parameters(self, KvmParametersFixture)
         self.driver_classes: set[type] = set()
         super().setUp()
 

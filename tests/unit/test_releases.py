@@ -35,13 +35,13 @@ def installed(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
     releases.nova_release.cache_clear()
 
 
-@pytest.mark.parametrize("version", ["34.0.0", "34.1.2", "35.0.0.0rc1", "34.0.1.dev7"])
+@pytest.mark.parametrize("version", ["27.0.0", "34.1.2", "35.0.0.0rc1", "27.5.1.dev7"])
 def test_this_nova_will_do(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
     installed(monkeypatch, version)
     releases.check_nova()
 
 
-@pytest.mark.parametrize("version", ["27.0.0", "33.0.2"])
+@pytest.mark.parametrize("version", ["20.6.1", "26.3.0"])
 def test_an_older_nova_is_refused(
     monkeypatch: pytest.MonkeyPatch, version: str
 ) -> None:
@@ -63,6 +63,10 @@ class ClosedConnection:
         raise error
 
 
+@pytest.mark.skipif(
+    not hasattr(nova_host.Host, "_connection_closed"),
+    reason="this Nova's callback only queues the event",
+)
 def test_a_connection_that_closes_under_novas_eyes_is_made_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

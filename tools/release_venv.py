@@ -1,0 +1,117 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""An environment for each Nova release, in .venv/releases; safe to repeat."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import bootstrap
+import progress
+
+ROOT = bootstrap.ROOT
+CONSTRAINTS = ROOT / "constraints"
+FOLDER = bootstrap.VENV / "releases"
+#: The newest last; each has a list of packages of its own.
+RELEASES = sorted(
+    int(path.stem.removeprefix("nova-")) for path in CONSTRAINTS.glob("nova-*.txt")
+)
+#: The older ones' packages are pinned for, and were tested on, this one.
+PYTHON = "3.11"
+#: Nova, and what its own functional tests and ours import.
+PACKAGES = (
+    "nova",
+    "openstack-placement",
+    "libvirt-python",
+    "ddt",
+    "fixtures",
+    "gabbi",
+    "hypothesis",
+    "oslotest",
+    "pytest",
+    "python-subunit",
+    "requests-mock",
+    "stestr",
+    "testtools",
+    "wsgi-intercept",
+)
+
+
+def make(release: int) -> Path:
+    """Return the release's environment, made anew if its list has changed."""
+    venv, constraints = FOLDER / f"nova-{release}", CONSTRAINTS / f"nova-{release}.txt"
+    ready, key = venv / "ready", _key(constraints)
+    if ready.exists() and ready.read_text() == key:
+        return venv
+    subprocess.run([python(), "-m", "venv", "--clear", str(venv)], check=True)
+    # In the environment, so that it also holds where pip builds in isolation:
+    # old sources need a setuptools that has pkg_resources.
+    settings = dict(os.environ, PIP_CONSTRAINT=str(constraints))
+    for packages in (("setuptools", "wheel", "pbr"), PACKAGES):
+        _pip(venv, settings, *packages)
+    ready.write_text(key)
+    return venv
+
+
+def python() -> str:
+    """Return the Python for the environments.
+
+    :raises SystemExit: there is none of that version.
+    """
+    if sys.version.startswith(f"{PYTHON}."):
+        return sys.executable
+    found = shutil.which(f"python{PYTHON}")
+    if found is None:
+        raise SystemExit(
+            f"Nova's older releases are tested on Python {PYTHON}; this is "
+            f"{sys.version.split()[0]}, and there is no python{PYTHON}"
+        )
+    return found
+
+
+def build_wheel() -> Path:
+    """Build the one wheel for all of them from this tree."""
+    progress.say("the wheel")
+    folder = FOLDER / "wheel"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    # setuptools packs what an earlier build has left there.
+    shutil.rmtree(ROOT / "build", ignore_errors=True)
+    command = [str(bootstrap.VENV / "bin" / "python"), "-m", "pip", "wheel", "--quiet"]
+    command += ["--disable-pip-version-check", "--no-deps", "--no-build-isolation"]
+    command += ["--wheel-dir", str(folder), str(ROOT)]
+    settings = dict(os.environ) | bootstrap.version_settings()
+    progress.run(command, folder / "log", "never", settings)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def install(venv: Path, wheel: Path) -> None:
+    """Install the wheel as an operator does: it brings nothing with it."""
+    _pip(venv, dict(os.environ), "--no-deps", "--force-reinstall", str(wheel))
+
+
+def _key(constraints: Path) -> str:
+    text = f"{python()} {PACKAGES} {constraints.read_text()}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _pip(venv: Path, settings: dict[str, str], *arguments: str) -> None:
+    command = [str(venv / "bin" / "python"), "-m", "pip", "install"]
+    command += ["--disable-pip-version-check", "--progress-bar", "off", *arguments]
+    progress.run(command, venv / "install.log", bootstrap.PIP_NAMES, settings)

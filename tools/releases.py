@@ -1,0 +1,189 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The tests in every Nova release: one environment each, one table at the end.
+
+``releases.py 27 31`` takes these; no number takes all. The wheel that is built
+from this tree is installed into each, as on a compute host.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from pathlib import Path
+
+import bootstrap
+import progress
+import release_venv
+
+ROOT = bootstrap.ROOT
+#: Nova's own tests of SEV, with either driver; the others are ours.
+NOVAS = "tests/functional/test_nova_own_sev_tests.py"
+FUNCTIONAL = ["tests/functional", f"--ignore={NOVAS}"]
+DRIVERS = {"stock": "libvirt.LibvirtDriver", "ours": "sev_driver.SEVDriver"}
+STAGES: dict[str, list[str]] = {
+    "unit": ["tests/unit"],
+    "functional": FUNCTIONAL,
+    **{name: [NOVAS, f"--compute-driver={d}"] for name, d in DRIVERS.items()},
+}
+HEADINGS = {
+    "unit": "unit",
+    "functional": "functional",
+    "stock": "Nova's SEV tests, stock",
+    "ours": "ours",
+}
+FILES = r"tests/\w+/(test_\w+)\.py"
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What one run of pytest came to."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    whole: bool = True
+
+    @property
+    def good(self) -> bool:
+        return self.whole and self.passed > 0 and not self.failed
+
+    def __str__(self) -> str:
+        words = [f"{self.passed} passed"]
+        words += [f"{self.failed} failed"] if self.failed else []
+        words += [f"{self.skipped} skipped"] if self.skipped else []
+        words += [] if self.whole else ["broken off"]
+        return ", ".join(words)
+
+    @classmethod
+    def read(cls, report: Path) -> Outcome:
+        """Read pytest's report in JUnit's form; none is a run broken off."""
+        try:
+            suites = ET.parse(report).getroot().findall("testsuite")
+        except (OSError, ET.ParseError):
+            return cls(whole=False)
+        tests, failed, skipped = (
+            sum(int(suite.get(name, 0)) for suite in suites for name in names)
+            for names in (["tests"], ["failures", "errors"], ["skipped"])
+        )
+        return cls(tests - failed - skipped, failed, skipped)
+
+
+@dataclasses.dataclass
+class Row:
+    """One release's line in the table."""
+
+    release: int
+    outcomes: dict[str, Outcome]
+    seconds: float
+
+    @property
+    def good(self) -> bool:
+        """Whether ours is; stock Nova's own failures are only shown."""
+        return all(
+            outcome.good for name, outcome in self.outcomes.items() if name != "stock"
+        )
+
+
+def main() -> int:
+    """Run what was asked for; return 0 if all of ours is green."""
+    arguments = parse(sys.argv[1:])
+    start = time.monotonic()
+    wheel = release_venv.build_wheel()
+    rows = [
+        test(release, wheel, arguments.stages)
+        for release in arguments.releases or release_venv.RELEASES
+    ]
+    print("\n".join(table(rows, arguments.stages)))
+    minutes = (time.monotonic() - start) / 60
+    progress.say(f"{len(rows)} releases in {minutes:.1f} minutes")
+    return 0 if all(row.good for row in rows) else 1
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "releases",
+        nargs="*",
+        type=int,
+        metavar="RELEASE",
+        help=f"of {release_venv.RELEASES}; all of them by default",
+    )
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
+    arguments = parser.parse_args(words)
+    for release in arguments.releases:
+        if release not in release_venv.RELEASES:
+            parser.error(f"no constraints/nova-{release}.txt")
+    return arguments
+
+
+def test(release: int, wheel: Path, stages: Sequence[str]) -> Row:
+    """Run the stages in one release."""
+    start = time.monotonic()
+    progress.say(f"Nova {release}")
+    venv = release_venv.make(release)
+    release_venv.install(venv, wheel)
+    outcomes = {}
+    for name in stages:
+        progress.say(f"Nova {release}: {HEADINGS[name]}")
+        outcomes[name] = run(venv, name)
+        progress.say(f"Nova {release}: {HEADINGS[name]}: {outcomes[name]}")
+    return Row(release, outcomes, time.monotonic() - start)
+
+
+def run(venv: Path, stage: str) -> Outcome:
+    """Run one stage; its words go to a log in the environment."""
+    log, report = venv / f"{stage}.log", venv / f"{stage}.xml"
+    for old in (log, report):
+        old.unlink(missing_ok=True)
+    # Not "python -m pytest": that would put this tree before the wheel.
+    command = [str(venv / "bin" / "pytest"), "-p", "no:cacheprovider"]
+    command += ["--tb=short", f"--junitxml={report}", *STAGES[stage]]
+    try:
+        progress.run(command, log, FILES, dict(os.environ, PYTHONUNBUFFERED="1"))
+    except subprocess.CalledProcessError as error:
+        # 1: tests have failed, which the report says. Else there was no run.
+        if error.returncode != 1:
+            return dataclasses.replace(Outcome.read(report), whole=False)
+    return Outcome.read(report)
+
+
+def table(rows: Sequence[Row], stages: Sequence[str]) -> list[str]:
+    """Return the lines of the table."""
+    cells = [["Nova", *(HEADINGS[name] for name in stages), "time"]]
+    for row in rows:
+        minutes, seconds = divmod(round(row.seconds), 60)
+        words = [str(row.outcomes[name]) for name in stages]
+        cells.append([str(row.release), *words, f"{minutes}:{seconds:02}"])
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        " | ".join(
+            word.ljust(width) for word, width in zip(line, widths, strict=True)
+        ).rstrip()
+        for line in cells
+    ]
+    lines.insert(1, "-+-".join("-" * width for width in widths))
+    return lines
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("interrupted; run it again to go on")
