@@ -12,10 +12,14 @@
 
 """conf: our options beside Nova's."""
 
+import pathlib
+
 import pytest
 from oslo_config import cfg
 
 from sev_driver import conf
+from sev_driver.exceptions import ConfigurationError
+from sev_driver.policies import Policies
 
 NAME = "num_memory_encrypted_guests"
 
@@ -50,3 +54,40 @@ def test_every_option_says_what_it_does() -> None:
         for option in options:
             assert "Possible values:" in option.help
             assert "Related options:" in option.help
+
+
+def from_file(folder: pathlib.Path, text: str) -> cfg.ConfigOpts:
+    """Return the options as nova.conf sets them."""
+    path = folder / "nova.conf"
+    path.write_text(f"[sev]\n{text}\n")
+    options = cfg.ConfigOpts()
+    conf.register_opts(options)
+    options(["--config-file", str(path)])
+    return options
+
+
+def test_the_policies_are_novas_by_default(tmp_path: pathlib.Path) -> None:
+    assert conf.policies(from_file(tmp_path, "")) == Policies()
+
+
+def test_policies_by_number_and_by_name(tmp_path: pathlib.Path) -> None:
+    text = "sev_policy = 0x3b\nsnp_policy = SMT|SINGLE_SOCKET"
+    policies = conf.policies(from_file(tmp_path, text))
+    assert policies.sev.format() == "0x003b"
+    assert policies.snp.format() == "0x00130000"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("sev_policy = 0x73", "sev_policy.*sets reserved bits"),
+        ("snp_policy = 0x10000", "snp_policy.*lacks 0x20000"),
+        ("sev_es_policy = NODBG|NOSUCH", "sev_es_policy.*'NOSUCH' is no bit"),
+        ("sev_policy = 0x32", "sev_policy is 0x0032, by which the host may debug"),
+    ],
+)
+def test_a_policy_that_cannot_be_is_named(
+    text: str, words: str, tmp_path: pathlib.Path
+) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        conf.policies(from_file(tmp_path, text))

@@ -43,6 +43,8 @@ from sev_driver.exceptions import (
 )
 from sev_driver.memory import HostMemory
 from sev_driver.model import MemoryEncryptionModel
+from sev_driver.policies import Policies
+from sev_driver.policy import SevPolicy
 from sev_driver.requirements import GuestRequest, Requirement, Setting, check
 from sev_driver.selection import ModelAsk
 
@@ -156,6 +158,10 @@ def examples() -> Iterator[tuple[str, str]]:
         with pytest.raises(ConfigurationError) as old:
             releases.check_nova()
     yield "nova-too-old", str(old.value)
+    for policy, text in (("policy-generation", 0x37), ("policy-debug", 0x32)):
+        with pytest.raises(ConfigurationError) as refusal:
+            Policies(sev=SevPolicy(text))
+        yield policy, str(refusal.value)
 
 
 def manual() -> dict[str, list[re.Pattern[str]]]:
