@@ -16,43 +16,49 @@ import logging
 from collections.abc import Iterator
 
 from sev_driver import inventory, memory
-from sev_driver.capabilities import HostCapabilities, ModelCapability, Support
+from sev_driver.capabilities import HostCapabilities, Support
+from sev_driver.model import MemoryEncryptionModel
+
+#: SEV-SNP's pages stay where they are by other means.
+_PINNING = (MemoryEncryptionModel.AMD_SEV, MemoryEncryptionModel.AMD_SEV_ES)
 
 
 def lines(
-    host: HostCapabilities, cap: int | None, ram: memory.HostMemory
+    host: HostCapabilities, caps: inventory.Caps, ram: memory.HostMemory
 ) -> Iterator[tuple[int, str]]:
     """Yield log level and text.
 
-    :param cap: [libvirt] num_memory_encrypted_guests.
+    :param caps: the operator's limits.
     """
-    for capability in host.values():
+    offer = inventory.offers(host, caps)
+    for model, capability in host.items():
         unknown = capability.support is Support.UNKNOWN
         remedy = f"; {capability.remedy}" if capability.remedy else ""
         yield (logging.ERROR if unknown else logging.INFO), f"{capability}{remedy}."
         if capability.supported:
-            yield from _slots(capability, cap)
-            yield from _memory(inventory.count(capability, cap), ram)
+            yield from _slots(model, offer[model])
+    pinning = [model for model in host if model in _PINNING and host[model].supported]
+    if pinning:
+        yield from _memory(sum(offer[model].total for model in pinning), ram)
 
 
-def _slots(capability: ModelCapability, cap: int | None) -> Iterator[tuple[int, str]]:
-    slots = inventory.count(capability, cap)
+def _slots(
+    model: MemoryEncryptionModel, slots: inventory.Slots
+) -> Iterator[tuple[int, str]]:
     if slots.warning:
         yield logging.WARNING, slots.warning
-    title, total = capability.model.title, slots.total
-    count = "unlimited" if total == inventory.UNLIMITED else total
-    yield logging.INFO, f"{title}: {count} slots offered to Placement ({slots.source})"
+    count = "unlimited" if slots.total == inventory.UNLIMITED else slots.total
+    text = f"{model.title}: {count} slots offered to Placement ({slots.source})"
+    yield logging.INFO, text
 
 
-def _memory(
-    slots: inventory.Slots, ram: memory.HostMemory
-) -> Iterator[tuple[int, str]]:
+def _memory(total: int, ram: memory.HostMemory) -> Iterator[tuple[int, str]]:
     each = (
         f"{memory.spec_overhead_mib()} MiB (AMD SEV spec) to {memory.LIBVIRT_MIB} MiB"
     )
     text = f"Encrypted guests pin their RAM and {each} (libvirt's advice) each"
-    if 0 < slots.total < inventory.UNLIMITED:
-        advice = memory.advise(slots.total)
+    if 0 < total < inventory.UNLIMITED:
+        advice = memory.advise(total)
         text += (
             f"; for {advice.guests} of them set [DEFAULT] reserved_host_memory_mb "
             f"{advice.at_least_mib} to {advice.with_ease_mib} above the host's own "

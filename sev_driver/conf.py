@@ -16,6 +16,7 @@ from collections.abc import Iterable
 
 from oslo_config import cfg, types
 
+from sev_driver import slot_options
 from sev_driver.exceptions import ConfigurationError
 from sev_driver.policies import Policies
 from sev_driver.policy import SevPolicy, SnpPolicy
@@ -40,39 +41,6 @@ class _PolicyType(types.ConfigType):
     def __hash__(self) -> int:
         return hash(self._policy)
 
-
-_LIBVIRT_OPTS: list[cfg.Opt] = [
-    cfg.IntOpt(
-        "num_memory_encrypted_guests",
-        min=0,
-        help="""
-Maximum number of guests with memory encrypted by AMD SEV on this host.
-
-The hardware has a fixed number of slots for encryption keys, one for each
-guest. sev_driver reads that number from libvirt and tells Placement; this
-option lowers it, for instance to keep slots for guests that Nova does not
-manage.
-
-Possible values:
-
-* unset (default): as many guests as the hardware has slots.
-* 0: no guest with AMD SEV on this host. Guests that ask for it are scheduled
-  elsewhere.
-* a number up to that of the slots: as many guests.
-* a higher number: the number of slots rules, and a warning is logged.
-
-Where libvirt does not tell the number of slots, an unset option means no
-limit, and a number is taken as it is.
-
-Related options:
-
-* ``[libvirt] virt_type`` must be ``kvm`` or ``qemu``.
-* ``[DEFAULT] reserved_host_memory_mb``: encrypted guests pin their memory.
-
-Nova itself had this option up to 2026.1 (33.0.0); sev_driver keeps it.
-""",
-    ),
-]
 
 _SEV_OPTS: list[cfg.Opt] = [
     cfg.IntOpt(
@@ -215,8 +183,8 @@ Related options:
 ]
 
 _GROUPS: dict[str, list[cfg.Opt]] = {
-    "libvirt": _LIBVIRT_OPTS,
-    "sev": _SEV_OPTS + _POLICY_OPTS,
+    "libvirt": slot_options.LIBVIRT_OPTS,
+    "sev": slot_options.SEV_OPTS + _SEV_OPTS + _POLICY_OPTS,
 }
 
 

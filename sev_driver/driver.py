@@ -14,10 +14,10 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from typing import Any
 
-from nova import context as nova_context
 from nova import objects
 from nova.conf import CONF
 from nova.virt.libvirt import driver as libvirt_driver
@@ -62,6 +62,7 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         guest.guard_lookups(self._host)
         self._audit = audit.Audit(self._host, CONF.sev.stop_unencrypted_guests)
         self._watch = watch.Watch(self._host)
+        self._slots = providers.SlotProviders(self._host, self._watch, virtapi)
 
     def init_host(self, host: str) -> None:
         super().init_host(host)
@@ -88,27 +89,27 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
 
     # Placement
 
-    def _get_memory_encryption_inventories(self) -> providers.Inventories:
-        """Nova makes and reshapes the providers; the numbers are ours."""
-        return providers.inventories(self._host, self._watch.capabilities())
+    def update_provider_tree(
+        self, provider_tree: Any, nodename: str, allocations: Any = None
+    ) -> None:
+        """Nova's driver, and then the slots, where Nova 32 and later has them."""
+        update = self._slots.begin(provider_tree, nodename, allocations)
+        super().update_provider_tree(provider_tree, nodename, allocations)
+        self._slots.finish(update, self.static_traits)
+        self.provider_tree = copy.deepcopy(provider_tree)
 
-    def _ensure_memory_encryption_providers(
-        self, inventories: providers.Inventories, provider_tree: Any, nodename: str
-    ) -> Any:
-        host = self._watch.capabilities()
-        providers.keep_held(
-            inventories, host, provider_tree, nodename, self._held_slots
-        )
-        return super()._ensure_memory_encryption_providers(
-            inventories, provider_tree, nodename
-        )
+    def _get_memory_encrypted_slots(self) -> int:
+        """Nova 31 and older, of the host's own provider."""
+        return 0
 
-    def _held_slots(self, provider_uuid: str) -> int:
-        """Ask Placement how many guests hold a slot of the provider."""
-        found = self.virtapi.reportclient.get_allocations_for_resource_provider(
-            nova_context.get_admin_context(), provider_uuid
-        )
-        return len(found.allocations)
+    def _get_memory_encryption_inventories(self) -> dict[str, dict[str, Any]]:
+        """Nova 32 and later; what is not AMD's is Nova's to report."""
+        return providers.others(self._host, self._watch.capabilities())
+
+    @staticmethod
+    def _is_reshape_needed_memory_encryption_on_root(*args: Any) -> bool:
+        """Nova 32 and later; what is on the host's own provider is AMD's."""
+        return False
 
     # Guests
 

@@ -40,6 +40,12 @@ class Connection(Protocol):
     ) -> str: ...
 
 
+class Domain(Protocol):
+    """What is used of libvirt's virDomain."""
+
+    def XMLDesc(self, flags: int) -> str: ...
+
+
 def read_kvm_parameter(name: str) -> KvmParameter:
     """Return a parameter of the module kvm_amd, such as ``sev``."""
     path = KVM_PARAMETERS / name
@@ -105,3 +111,16 @@ class Reader:
             self._virt_type, self._arch, parameter, domain, domain_error
         )
         return self._facts
+
+
+def read_xml(domain: Domain) -> str | None:
+    """Return a domain's XML, None if it has just ended.
+
+    :raises DetectionError: libvirt does not give it.
+    """
+    try:
+        return domain.XMLDesc(0)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return None
+        raise DetectionError(str(error)) from error

@@ -10,15 +10,31 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""How many slots Placement is told of, and in which terms."""
+
+"""How many slots of each model Placement is told of, and why so many."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
-from sev_driver.capabilities import ModelCapability
+from sev_driver.capabilities import HostCapabilities, ModelCapability
+from sev_driver.model import MemoryEncryptionModel
 
 #: What stock Nova reports where nothing tells the number of slots: the guide's
 #: default of None, "no limit", in the largest number that Placement stores.
 UNLIMITED = 0x7FFFFFFF
+
+_ES, _SNP = MemoryEncryptionModel.AMD_SEV_ES, MemoryEncryptionModel.AMD_SEV_SNP
+
+#: The option with which the operator limits each model.
+CAP_OPTIONS = {
+    MemoryEncryptionModel.AMD_SEV: "[libvirt] num_memory_encrypted_guests",
+    _ES: "[sev] num_sev_es_guests",
+    _SNP: "[sev] num_sev_snp_guests",
+}
+
+#: The operator's limits; None where there is none.
+Caps = Mapping[MemoryEncryptionModel, int | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +46,11 @@ class Slots:
     warning: str | None = None
 
 
+Offer = Mapping[MemoryEncryptionModel, Slots]
+
+
 def count(capability: ModelCapability, cap: int | None) -> Slots:
-    """Return the slots of one model.
+    """Return the slots of one model, as if no other shared them.
 
     :param cap: the operator's limit, None where there is none. It can lower the
         number that was detected, never raise it.
@@ -39,7 +58,7 @@ def count(capability: ModelCapability, cap: int | None) -> Slots:
     if not capability.supported:
         return Slots(0, capability.reason)
     detected = capability.slots
-    option = "[libvirt] num_memory_encrypted_guests"
+    option = CAP_OPTIONS[capability.model]
     if detected is None:
         if cap is not None:
             return Slots(cap, option)
@@ -57,7 +76,57 @@ def count(capability: ModelCapability, cap: int | None) -> Slots:
     )
 
 
-def entry(total: int, reserved: int = 0) -> dict[str, object]:
+def offers(host: HostCapabilities, caps: Caps) -> dict[MemoryEncryptionModel, Slots]:
+    """Return what to offer of each model that was judged.
+
+    SEV-ES and SEV-SNP are never offered more together than they share.
+    """
+    found = {model: count(host[model], caps.get(model)) for model in host}
+    if all(model in found and found[model].total for model in (_ES, _SNP)):
+        first, second = (_SNP, _ES) if caps.get(_ES) is None else (_ES, _SNP)
+        rest = _rest(first, second, found, together(host), caps)
+        if rest is not None:
+            found[second] = rest
+    return found
+
+
+def together(host: HostCapabilities) -> int | None:
+    """Return how many guests of SEV-ES and SEV-SNP can run at once.
+
+    None where nothing tells.
+    """
+    if host.shared_slots is not None:
+        return host.shared_slots
+    # Two numbers from one processor: what they share is no less than the larger.
+    each = [host[model].slots for model in (_ES, _SNP) if model in host]
+    return max((slots for slots in each if slots is not None), default=None)
+
+
+def _rest(
+    first: MemoryEncryptionModel,
+    second: MemoryEncryptionModel,
+    alone: Offer,
+    pool: int | None,
+    caps: Caps,
+) -> Slots | None:
+    """Return what is left to the second; None where that limits it no further."""
+    taken, wanted = alone[first].total, alone[second]
+    option, cap = CAP_OPTIONS[second], caps.get(second)
+    if pool is None:
+        if cap is not None:
+            return None  # the operator has given the number of both
+        return Slots(0, f"unknown how many it shares with {first.title}; set {option}")
+    left = max(0, pool - taken)
+    if wanted.total <= left:
+        return None
+    has = f"{first.title} has {taken} of the {pool} slots that both share"
+    if cap is None:
+        return Slots(left, f"{has}; {option} sets some aside for {second.title}")
+    warning = f"{option} is {cap}, but {has}; {left} are offered. Lower one of the two."
+    return Slots(left, has, warning)
+
+
+def entry(total: int, reserved: int = 0) -> dict[str, Any]:
     """Return an inventory in Placement's terms; a guest takes exactly one slot."""
     return {
         "total": total,
@@ -69,20 +138,20 @@ def entry(total: int, reserved: int = 0) -> dict[str, object]:
     }
 
 
-def as_nova(slots: Slots, capability: ModelCapability) -> dict[str, object]:
-    """Return the entry that Nova 32 and later makes a child provider of.
+def nothing_free(total: int) -> dict[str, Any]:
+    """Return the inventory of a model that offers nothing, but must stay.
 
-    A total of 0 is Nova's word for "no such provider".
+    Placement does not let go of a provider whose slots are allocated: it stays
+    until the guests are gone.
     """
-    if not slots.total:
-        return entry(0)
-    return entry(slots.total) | {"traits": [capability.model.trait]}
+    return entry(total, reserved=total)
 
 
-def held(count: int, capability: ModelCapability) -> dict[str, object]:
-    """Return the entry of a model that has no slots left to offer but holds some.
+def roomy(inventory: dict[str, Any], held: int) -> dict[str, Any]:
+    """Return the same with room for ``held`` guests that move in.
 
-    Placement does not let go of a provider whose slots are allocated: it stays,
-    with all that it has reserved, until the guests are gone.
+    Placement counts when allocations move, though not when totals shrink: it is
+    told of a lower number, or of what is reserved, with the next update.
     """
-    return entry(count, reserved=count) | {"traits": [capability.model.trait]}
+    free: int = inventory["total"] - inventory["reserved"]
+    return inventory if held <= free else entry(held)

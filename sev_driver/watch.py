@@ -20,7 +20,7 @@ from typing import Any
 from nova.conf import CONF
 from oslo_log import log as logging
 
-from sev_driver import announcement, host, memory
+from sev_driver import announcement, host, memory, slot_options
 from sev_driver.capabilities import HostCapabilities, conclude
 
 LOG = logging.getLogger(__name__)
@@ -52,6 +52,6 @@ class Watch:
             CONF.reserved_host_memory_mb,
             CONF.ram_allocation_ratio,
         )
-        cap = CONF.libvirt.num_memory_encrypted_guests
-        for level, text in announcement.lines(now, cap, ram):
+        caps = slot_options.caps(CONF)
+        for level, text in announcement.lines(now, caps, ram):
             LOG.log(level, text)

@@ -247,6 +247,11 @@ class Cloud(WithSEVDriver, base.ServersTestBase):
         root = self._get_provider_uuid_by_name(hostname)
         return {p["name"]: p["uuid"] for p in self._get_all_rps_in_a_tree(root)}
 
+    def resources_of(self, server: dict[str, Any]) -> dict[str, dict[str, int]]:
+        """Return what a server holds, by the uuid of the provider."""
+        held = self._get_allocations_by_server_uuid(server["id"])
+        return {uuid: record["resources"] for uuid, record in held.items()}
+
     def slots(self, hostname: str = COMPUTE) -> int | None:
         """Return the slots of a compute's SEV provider, None without one."""
         uuid = self.providers(hostname).get(f"{hostname}_amd_sev")

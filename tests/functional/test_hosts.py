@@ -106,12 +106,12 @@ def test_one_can_go_from_stock_to_ours_and_back_without_losing_a_slot() -> None:
         image = UEFI | {"hw_machine_type": "q35"}
         server = cloud.boot(image, ASKED_BY_FLAVOR)
         providers = cloud.providers()
-        allocations = cloud._get_allocations_by_server_uuid(server["id"])
+        allocations = cloud.resources_of(server)
         assert cloud.slots_used() == 1
         for driver in (SEV_DRIVER, STOCK_DRIVER):
             cloud.use_driver(driver)
             cloud.restart()
             cloud._run_periodics()
             assert cloud.providers() == providers
-            assert cloud._get_allocations_by_server_uuid(server["id"]) == allocations
+            assert cloud.resources_of(server) == allocations
             assert cloud.slots() == SLOTS

@@ -29,7 +29,7 @@ ON = ModelCapability(SEV, slots=15, slots_source="libvirt")
 def lines(
     capability: ModelCapability = ON, cap: int | None = None, ram: HostMemory = RAM
 ) -> list[tuple[int, str]]:
-    return list(announcement.lines({SEV: capability}, cap, ram))
+    return list(announcement.lines({SEV: capability}, {SEV: cap}, ram))
 
 
 def test_a_host_with_sev() -> None:

@@ -24,14 +24,17 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 #: What each ring may import besides the standard library and itself.
 CORE = {"lxml", "os_traits"}
-EDGES = {"conf": {"oslo_config"}, "host": {"libvirt"}}
+EDGES = {"conf": {"oslo_config"}, "host": {"libvirt"}, "slot_options": {"oslo_config"}}
 SHELLS = {
     "audit",
     "driver",
     "guest",
     "guest_request",
+    "ledger",
     "providers",
     "releases",
+    "running",
+    "strangers",
     "translate",
     "watch",
     "withdrawal",

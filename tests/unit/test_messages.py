@@ -115,7 +115,7 @@ def announced(
     capability: ModelCapability, cap: int | None = None, ratio: float = 1.0
 ) -> list[str]:
     ram = HostMemory(1, 1, ratio)
-    return [text for _, text in announcement.lines({SEV: capability}, cap, ram)]
+    return [text for _, text in announcement.lines({SEV: capability}, {SEV: cap}, ram)]
 
 
 def examples() -> Iterator[tuple[str, str]]:

@@ -1,0 +1,95 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+
+"""Slots that are gone, though no allocation in Placement says so."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+
+from sev_driver.capabilities import HostCapabilities
+from sev_driver.inventory import Offer, together
+from sev_driver.model import MemoryEncryptionModel
+
+_SEV = MemoryEncryptionModel.AMD_SEV
+_ES, _SNP = MemoryEncryptionModel.AMD_SEV_ES, MemoryEncryptionModel.AMD_SEV_SNP
+
+
+@dataclasses.dataclass(frozen=True)
+class Use:
+    """Of one model: slots allocated, and running guests beyond these.
+
+    ``uncovered`` are encrypted guests of this model that run and hold no
+    allocation of its provider, whoever started them.
+    """
+
+    allocated: int = 0
+    uncovered: int = 0
+
+
+Uses = Mapping[MemoryEncryptionModel, Use]
+
+
+def reserve(
+    host: HostCapabilities, offer: Offer, uses: Uses
+) -> dict[MemoryEncryptionModel, int]:
+    """Return how many of each model's slots to reserve.
+
+    Guests that Nova does not know first take what it is not offered; only then
+    do they take from what it is. With that, Placement gives away no more than is
+    free, and no less.
+    """
+    reserved: dict[MemoryEncryptionModel, int] = {}
+    for models, size in _pools(host):
+        offered = {model: offer[model].total for model in models if model in offer}
+        spare = 0 if size is None else max(0, size - sum(offered.values()))
+        uncovered = sum(uses.get(model, Use()).uncovered for model in models)
+        missing = max(0, uncovered - spare)
+        reserved |= _spread(offered, uses, missing)
+    return reserved
+
+
+def _pools(
+    host: HostCapabilities,
+) -> Iterator[tuple[tuple[MemoryEncryptionModel, ...], int | None]]:
+    """Yield models that share slots, and how many there are of them."""
+    if _SEV in host:
+        yield (_SEV,), host[_SEV].slots
+    shared = tuple(model for model in (_ES, _SNP) if model in host)
+    both = together(host)
+    each = [host[model].slots or 0 for model in shared]
+    if both is not None and len(shared) == 2 and all(each) and sum(each) <= both:
+        yield from (((model,), host[model].slots) for model in shared)
+    elif shared:
+        yield shared, both
+
+
+def _spread(
+    offered: Mapping[MemoryEncryptionModel, int], uses: Uses, missing: int
+) -> dict[MemoryEncryptionModel, int]:
+    """Take ``missing`` slots from what is offered, of the guests' own model first."""
+    use = {model: uses.get(model, Use()) for model in offered}
+    free = {
+        model: max(0, total - use[model].allocated) for model, total in offered.items()
+    }
+    reserved = {}
+    for model, total in offered.items():
+        # Also where all are allocated: one could be given back before the next look.
+        reserved[model] = min(total, use[model].uncovered, missing)
+        taken = min(reserved[model], free[model])
+        free[model] -= taken
+        missing -= taken
+    for model in offered:
+        more = min(missing, free[model])
+        reserved[model] += more
+        missing -= more
+    return reserved

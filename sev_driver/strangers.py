@@ -1,0 +1,96 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+
+"""Running guests whose slots no allocation in Placement accounts for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Set
+from typing import Any
+
+from nova.conf import CONF
+from oslo_log import log as logging
+
+from sev_driver.ledger import Ledger
+from sev_driver.model import MemoryEncryptionModel
+from sev_driver.running import Run, RunningGuests
+
+LOG = logging.getLogger(__name__)
+
+#: Who holds slots of a model in Placement: servers, and migrations of servers.
+Holders = Callable[[MemoryEncryptionModel], Set[str]]
+
+
+class Strangers:
+    """Those that others started, and those of Nova's that Placement has lost.
+
+    Each is looked up once in its run: the database is asked only of guests that
+    are new, or that Placement has just lost.
+
+    :param nova_host: Nova's libvirt Host.
+    """
+
+    def __init__(self, nova_host: Any, ledger: Ledger) -> None:
+        self._running = RunningGuests(nova_host)
+        self._ledger = ledger
+        self._known: frozenset[Run] = frozenset()
+
+    def count(
+        self, holders: Holders, nodename: str
+    ) -> dict[MemoryEncryptionModel, int]:
+        """Return how many of each model run; a model that is not there has none."""
+        running = self._running.look()
+        uncovered = {
+            run for run, model in running.items() if run[0] not in holders(model)
+        }
+        new = uncovered - self._known
+        if new:
+            uncovered -= new - self._confirmed(new, holders, nodename)
+            self._tell(uncovered & new)
+        self._known = frozenset(uncovered)
+        models = [running[run] for run in uncovered]
+        return {model: models.count(model) for model in set(models)}
+
+    def _confirmed(
+        self, new: Set[Run], holders: Holders, nodename: str
+    ) -> frozenset[Run]:
+        """Return those that run still, and of which no migration holds the slot."""
+        running = self._running.look()
+        moving = self._ledger.moving(CONF.host, nodename)
+        return frozenset(
+            run
+            for run in new & running.keys()
+            if not any(
+                instance == run[0] and migration in holders(running[run])
+                for migration, instance in moving.items()
+            )
+        )
+
+    def _tell(self, found: Set[Run]) -> None:
+        if not found:
+            return
+        novas = self._ledger.instances(uuid for uuid, _ in found)
+        for uuid in sorted(uuid for uuid, _ in found):
+            if uuid in novas:
+                LOG.warning(
+                    "Server %s runs encrypted and holds a slot, but Placement has no "
+                    "allocation of it: the slot is reserved. Shelve and unshelve the "
+                    "server to have the allocation made anew.",
+                    uuid,
+                )
+            else:
+                LOG.info(
+                    "Domain %s runs encrypted and is not Nova's: it takes a slot for "
+                    "as long as it runs.",
+                    uuid,
+                )
