@@ -16,8 +16,16 @@ import logging
 from collections.abc import Iterator
 
 from sev_driver import inventory, memory
-from sev_driver.capabilities import HostCapabilities, Support
+from sev_driver.capabilities import (
+    HostCapabilities,
+    ModelCapability,
+    Obstacle,
+    Support,
+)
 from sev_driver.model import MemoryEncryptionModel
+
+_SEV = MemoryEncryptionModel.AMD_SEV
+_SWITCHED_OFF = (Obstacle.PARAMETER_OFF, Obstacle.PARAMETER_MISSING)
 
 #: SEV-SNP's pages stay where they are by other means.
 _PINNING = (MemoryEncryptionModel.AMD_SEV, MemoryEncryptionModel.AMD_SEV_ES)
@@ -32,14 +40,25 @@ def lines(
     """
     offer = inventory.offers(host, caps)
     for model, capability in host.items():
-        unknown = capability.support is Support.UNKNOWN
         remedy = f"; {capability.remedy}" if capability.remedy else ""
-        yield (logging.ERROR if unknown else logging.INFO), f"{capability}{remedy}."
+        yield _level(capability, host), f"{capability}{remedy}."
         if capability.supported:
             yield from _slots(model, offer[model])
     pinning = [model for model in host if model in _PINNING and host[model].supported]
     if pinning:
         yield from _memory(sum(offer[model].total for model in pinning), ram)
+
+
+def _level(capability: ModelCapability, host: HostCapabilities) -> int:
+    """Return how loud a verdict is: one cause is told once, and no choice twice."""
+    if capability.model is not _SEV and not capability.supported:
+        base = host.get(_SEV)
+        if base is not None and base.reason == capability.reason:
+            return logging.DEBUG  # what keeps SEV off keeps all of them off
+        if capability.obstacle in _SWITCHED_OFF:
+            return logging.DEBUG
+    unknown = capability.support is Support.UNKNOWN
+    return logging.ERROR if unknown else logging.INFO
 
 
 def _slots(

@@ -10,19 +10,14 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""From what libvirt and the kernel say to what this host can encrypt."""
+"""What this host can encrypt: a verdict for each model, and its reason."""
 
 import dataclasses
 import enum
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
-from sev_driver.domain_capabilities import DomainCapabilities
 from sev_driver.model import MemoryEncryptionModel
-
-#: What oslo.utils takes for true, and so stock Nova in a kernel parameter.
-_TRUE = frozenset({"y", "yes", "1", "true", "on", "t"})
-
-_VIRT_TYPES = ("kvm", "qemu")
 
 
 class Support(enum.Enum):
@@ -41,42 +36,33 @@ class Obstacle(enum.Enum):
     PARAMETER_UNREADABLE = "parameter-unreadable"
     PARAMETER_MISSING = "parameter-missing"
     PARAMETER_OFF = "parameter-off"
+    DEVICE_MISSING = "device-missing"
     CAPABILITIES_UNREADABLE = "capabilities-unreadable"
     LIBVIRT_SAYS_NO = "libvirt-says-no"
+    BESIDE_SNP = "beside-snp"
+    VERSION_TOO_OLD = "version-too-old"
+    TYPE_MISSING = "type-missing"
+    SLOTS_UNREADABLE = "slots-unreadable"
     NO_SLOTS = "no-slots"
+    KVM_SAYS_NO = "kvm-says-no"
+    NO_FIRMWARE = "no-firmware"
 
     @property
     def support(self) -> Support:
-        unreadable = (self.PARAMETER_UNREADABLE, self.CAPABILITIES_UNREADABLE)
+        unreadable = (
+            self.PARAMETER_UNREADABLE,
+            self.CAPABILITIES_UNREADABLE,
+            self.SLOTS_UNREADABLE,
+        )
         return Support.UNKNOWN if self in unreadable else Support.NO
 
 
-@dataclasses.dataclass(frozen=True)
-class KvmParameter:
-    """One file below /sys/module/kvm_amd/parameters.
+class Hindrance(NamedTuple):
+    """An obstacle, what is so, and what to do about it."""
 
-    ``text`` is its content, None where the file does not exist; ``error`` says
-    why an existing file could not be read.
-    """
-
-    path: str
-    text: str | None = None
-    error: str | None = None
-
-    @property
-    def enabled(self) -> bool:
-        return self.text is not None and self.text.strip().lower() in _TRUE
-
-
-@dataclasses.dataclass(frozen=True)
-class HostFacts:
-    """All that was read of a host; ``domain_error`` stands in for ``domain``."""
-
-    virt_type: str
-    arch: str
-    sev_parameter: KvmParameter
-    domain: DomainCapabilities | None = None
-    domain_error: str | None = None
+    obstacle: Obstacle
+    reason: str
+    remedy: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +102,9 @@ class HostCapabilities(Mapping[MemoryEncryptionModel, ModelCapability]):
     """What is concluded for each model; look it up by the model.
 
     ``shared_slots`` is how many guests of SEV-ES and SEV-SNP together can run at
-    once, None where nothing tells.
+    once, None where nothing tells. Mostly any of them can be of either kind; where
+    the kernel has divided them, for its ciphertext hiding, the two models' ``slots``
+    add up to it.
     """
 
     capabilities: tuple[ModelCapability, ...]
@@ -133,65 +121,3 @@ class HostCapabilities(Mapping[MemoryEncryptionModel, ModelCapability]):
 
     def __len__(self) -> int:
         return len(self.capabilities)
-
-
-def conclude(facts: HostFacts) -> HostCapabilities:
-    """Return what the host offers, for each model that is judged here."""
-    return HostCapabilities((_conclude_sev(facts),))
-
-
-def _conclude_sev(facts: HostFacts) -> ModelCapability:
-    hindrance = _hindrance(facts)
-    if hindrance is not None:
-        return ModelCapability(MemoryEncryptionModel.AMD_SEV, *hindrance)
-    slots = None if facts.domain is None else facts.domain.max_guests
-    return ModelCapability(
-        MemoryEncryptionModel.AMD_SEV,
-        slots=slots,
-        slots_source="libvirt older than 8.0 gives no number"
-        if slots is None
-        else "maxGuests in libvirt's domain capabilities",
-    )
-
-
-def _hindrance(facts: HostFacts) -> tuple[Obstacle, str, str] | None:
-    """Return the first obstacle, what is so, and what to do; in order of cause."""
-    if facts.virt_type not in _VIRT_TYPES:
-        found = f"[libvirt] virt_type is {facts.virt_type}"
-        return Obstacle.VIRT_TYPE, found, "set it to kvm or qemu"
-    if facts.arch != "x86_64":
-        return Obstacle.ARCH, f"the processor is {facts.arch}", "use an AMD EPYC"
-    return _kernel_hindrance(facts.sev_parameter) or _libvirt_hindrance(facts)
-
-
-def _kernel_hindrance(parameter: KvmParameter) -> tuple[Obstacle, str, str] | None:
-    path = parameter.path
-    if parameter.error is not None:
-        found = f"{path} cannot be read ({parameter.error})"
-        return Obstacle.PARAMETER_UNREADABLE, found, "let nova-compute read it"
-    if parameter.text is None:
-        remedy = "load kvm_amd, of a kernel of 4.16 or later"
-        return Obstacle.PARAMETER_MISSING, f"{path} does not exist", remedy
-    if not parameter.enabled:
-        found = f"{path} is {parameter.text.strip()[:40] or 'empty'}"
-        remedy = "enable SEV in the firmware set-up and load kvm_amd with sev=1"
-        return Obstacle.PARAMETER_OFF, found, remedy
-    return None
-
-
-def _libvirt_hindrance(facts: HostFacts) -> tuple[Obstacle, str, str] | None:
-    if facts.domain is None:
-        found = f"libvirt's domain capabilities cannot be read: {facts.domain_error}"
-        return Obstacle.CAPABILITIES_UNREADABLE, found, "see libvirtd's log"
-    if not facts.domain.sev:
-        found = "libvirt reports sev supported='no' though the kernel has it on"
-        remedy = "see that QEMU can open /dev/sev, then restart libvirtd"
-        return Obstacle.LIBVIRT_SAYS_NO, found, remedy
-    slots = facts.domain.max_guests
-    if slots is not None and slots <= 0:
-        # libvirt subtracts the bounds of CPUID 0x8000001F; a firmware set-up
-        # that gives every ASID to SEV-ES leaves none, or wraps below zero.
-        found = f"libvirt counts no slot for it (maxGuests={slots})"
-        remedy = "lower the number of SEV-ES ASIDs in the firmware set-up"
-        return Obstacle.NO_SLOTS, found, remedy
-    return None

@@ -18,6 +18,9 @@
       ConfigurationError
       DetectionError            the host could not be read: never "unsupported"
         MalformedCapabilities
+        MalformedCpuid
+        MalformedFirmware
+        MalformedMisc
         UnreadableParameter
       RequirementsNotMet        .violations, all of them
       DomainXMLError
@@ -47,6 +50,18 @@ class DetectionError(SevDriverError):
 
 class MalformedCapabilities(DetectionError):
     """libvirt's domain capabilities are not what libvirt documents."""
+
+
+class MalformedCpuid(DetectionError):
+    """What should be a leaf of CPUID is none."""
+
+
+class MalformedFirmware(DetectionError):
+    """A firmware descriptor is not what QEMU documents."""
+
+
+class MalformedMisc(DetectionError):
+    """A file of the misc control group is not what the kernel documents."""
 
 
 class UnreadableParameter(DetectionError):

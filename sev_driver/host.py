@@ -10,21 +10,25 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Facts of this host: kernel parameters and libvirt. The only libvirt importer."""
+"""What libvirt says of this host. The only libvirt importer."""
 
-import pathlib
+import contextlib
+import dataclasses
 from typing import Protocol
 
 import libvirt
 
-from sev_driver.capabilities import HostFacts, KvmParameter
+from sev_driver import firmware_folders, kernel
 from sev_driver.domain_capabilities import DomainCapabilities
 from sev_driver.exceptions import DetectionError
-
-KVM_PARAMETERS = pathlib.Path("/sys/module/kvm_amd/parameters")
-
-#: As long as no kernel parameter is; more of a file is never read.
-_PARAMETER_BYTES = 4096
+from sev_driver.facts import (
+    HostFacts,
+    KvmParameters,
+    SevDevice,
+    Version,
+    Versions,
+    version_of_number,
+)
 
 
 class Connection(Protocol):
@@ -39,23 +43,15 @@ class Connection(Protocol):
         flags: int,
     ) -> str: ...
 
+    def getLibVersion(self) -> int: ...
+
+    def getVersion(self) -> int: ...
+
 
 class Domain(Protocol):
     """What is used of libvirt's virDomain."""
 
     def XMLDesc(self, flags: int) -> str: ...
-
-
-def read_kvm_parameter(name: str) -> KvmParameter:
-    """Return a parameter of the module kvm_amd, such as ``sev``."""
-    path = KVM_PARAMETERS / name
-    try:
-        with path.open(encoding="ascii", errors="replace") as file:
-            return KvmParameter(str(path), text=file.read(_PARAMETER_BYTES))
-    except FileNotFoundError:
-        return KvmParameter(str(path))
-    except OSError as error:
-        return KvmParameter(str(path), error=error.strerror or str(error))
 
 
 def read_domain_capabilities(
@@ -72,17 +68,48 @@ def read_domain_capabilities(
     return DomainCapabilities.parse(xml)
 
 
+def read_versions(connection: Connection) -> Versions:
+    """Return the versions of libvirt, QEMU and the kernel, as far as each is told."""
+    daemon: Version | None = None
+    qemu: Version | None = None
+    with contextlib.suppress(libvirt.libvirtError):
+        daemon = version_of_number(connection.getLibVersion())
+    with contextlib.suppress(libvirt.libvirtError):
+        qemu = version_of_number(connection.getVersion())
+    return Versions(daemon, qemu, kernel.read_kernel_version())
+
+
+@dataclasses.dataclass(frozen=True)
+class _Glance:
+    """What is looked at each time: cheap, and it changes when the rest does."""
+
+    parameters: KvmParameters
+    device: SevDevice
+    descriptors: firmware_folders.Glance
+
+    @classmethod
+    def take(cls) -> "_Glance":
+        return cls(
+            kernel.read_kvm_parameters(),
+            kernel.read_sev_device(),
+            firmware_folders.glance(),
+        )
+
+
 class Reader:
     """Reads the host anew only when what it read can have changed.
 
     :param virt_type: [libvirt] virt_type.
     :param arch: the processor's, such as ``x86_64``.
+    :param vendor: the processor's, in libvirt's words.
     """
 
-    def __init__(self, virt_type: str, arch: str) -> None:
+    def __init__(self, virt_type: str, arch: str, vendor: str = "") -> None:
         self._virt_type = virt_type
         self._arch = arch
+        self._vendor = vendor
         self._connection: Connection | None = None
+        self._glance: _Glance | None = None
         self._facts: HostFacts | None = None
 
     def read(self, connection: Connection) -> HostFacts:
@@ -91,26 +118,52 @@ class Reader:
         libvirt finds out its capabilities when it starts, and a restart breaks
         the connection: one connection, one look.
         """
-        parameter = read_kvm_parameter("sev")
+        glance = _Glance.take()
         known = self._facts
         if (
             known is not None
             and known.domain_error is None
-            and known.sev_parameter == parameter
+            and self._glance == glance
             and self._connection is connection
         ):
             return known
-        domain, domain_error = None, None
-        if self._virt_type in ("kvm", "qemu") and self._arch == "x86_64":
-            try:
-                domain = read_domain_capabilities(connection, self._virt_type)
-            except DetectionError as error:
-                domain_error = str(error)
-        self._connection = connection
-        self._facts = HostFacts(
-            self._virt_type, self._arch, parameter, domain, domain_error
-        )
+        self._connection, self._glance = connection, glance
+        self._facts = self._read(connection, glance)
         return self._facts
+
+    def _read(self, connection: Connection, glance: _Glance) -> HostFacts:
+        facts = HostFacts(
+            self._virt_type,
+            self._arch,
+            glance.parameters,
+            vendor=self._vendor,
+            device=glance.device,
+        )
+        if self._virt_type not in ("kvm", "qemu") or self._arch != "x86_64":
+            return facts
+        try:
+            domain = read_domain_capabilities(connection, self._virt_type)
+        except DetectionError as error:
+            return dataclasses.replace(facts, domain_error=str(error))
+        facts = dataclasses.replace(facts, domain=domain)
+        parameters = glance.parameters
+        later = parameters.sev_es.enabled or parameters.sev_snp.enabled
+        if not (parameters.sev.enabled or later):
+            return facts
+        # The rest refines what is on: it is not asked where nothing is.
+        facts = dataclasses.replace(
+            facts,
+            cpuid=kernel.read_cpuid(),
+            misc_capacity=kernel.read_misc_capacity(),
+            vm_types=kernel.read_vm_types(),
+        )
+        if not later:
+            return facts
+        return dataclasses.replace(
+            facts,
+            versions=read_versions(connection),
+            firmware=firmware_folders.read(),
+        )
 
 
 def read_xml(domain: Domain) -> str | None:

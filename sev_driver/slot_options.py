@@ -69,6 +69,10 @@ Possible values:
 * a number up to that of the slots: as many guests, and SEV-SNP gets the rest.
 * a higher number: the number of slots rules, and a warning is logged.
 
+Where SEV-SNP is on and the kernel does not tell whether the firmware still takes
+SEV-ES guests beside it (before 7.2), SEV-ES is offered only if this option is
+above 0: firmware since the correction of CVE-2025-48514 refuses them.
+
 Where nothing tells the number of slots, a number is taken as it is.
 
 Related options:

@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -21,7 +22,8 @@ from nova.conf import CONF
 from oslo_log import log as logging
 
 from sev_driver import announcement, host, memory, slot_options
-from sev_driver.capabilities import HostCapabilities, conclude
+from sev_driver.capabilities import HostCapabilities
+from sev_driver.detection import conclude
 
 LOG = logging.getLogger(__name__)
 
@@ -35,11 +37,14 @@ class Watch:
 
     @functools.cached_property
     def _reader(self) -> host.Reader:
-        arch = self._nova_host.get_capabilities().host.cpu.arch
-        return host.Reader(CONF.libvirt.virt_type, arch)
+        cpu = self._nova_host.get_capabilities().host.cpu
+        return host.Reader(CONF.libvirt.virt_type, cpu.arch, cpu.vendor or "")
 
     def capabilities(self) -> HostCapabilities:
         facts = self._reader.read(self._nova_host.get_connection())
+        # Whoever sets a number of SEV-ES guests knows that the firmware takes them.
+        wanted = bool(CONF.sev.num_sev_es_guests)
+        facts = dataclasses.replace(facts, es_beside_snp=wanted)
         now = conclude(facts)
         if now != self._announced:
             self._announced = now

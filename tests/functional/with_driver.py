@@ -20,7 +20,9 @@ import novas
 from nova.tests.fixtures import libvirt as fakelibvirt
 
 # Nova's fixtures forbid to import libvirt in a test: it is imported here.
-import sev_driver.host  # noqa: F401
+import sev_driver.firmware_folders
+import sev_driver.host
+import sev_driver.kernel  # noqa: F401
 from sev_driver.driver import SEVDriver
 
 SEV_DRIVER = "sev_driver.SEVDriver"
@@ -32,6 +34,7 @@ class KvmParametersFixture(novas.KernelAnswersFixture):
 
     The attributes, which Nova's tests change while they run, are here also files
     for our code to read.
+    Of this machine's own devices and firmware nothing is seen.
     """
 
     _FILES = ("sev", "sev_es", "sev_snp")
@@ -39,10 +42,20 @@ class KvmParametersFixture(novas.KernelAnswersFixture):
     def setUp(self) -> None:
         super().setUp()
         self.folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+        #: Firmware descriptors; it does not exist, which tells nothing, until made.
+        self.firmware = self.folder / "firmware"
         for name in self._FILES:
             self._write(name, getattr(self, name))
-        for name, value in (("KVM_PARAMETERS", self.folder), ("libvirt", fakelibvirt)):
-            self.useFixture(fixtures.MonkeyPatch(f"sev_driver.host.{name}", value))
+        nothing = self.folder / "nothing of this machine's own"
+        for name, value in (
+            ("host.libvirt", fakelibvirt),
+            ("kernel.KVM_PARAMETERS", self.folder),
+            ("kernel.DEVICES", nothing),
+            ("kernel.MISC_DEVICES", nothing),
+            ("kernel.CONTROL_GROUPS", (nothing,)),
+            ("firmware_folders.FOLDERS", (self.firmware,)),
+        ):
+            self.useFixture(fixtures.MonkeyPatch(f"sev_driver.{name}", value))
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)

@@ -47,6 +47,44 @@ def test_a_host_without_sev_says_so_once() -> None:
     ]
 
 
+def levels(*told: ModelCapability) -> list[int]:
+    """Return how loud each of the verdicts is."""
+    host = {capability.model: capability for capability in told}
+    said = list(announcement.lines(host, {}, RAM))
+    return [
+        next(level for level, text in said if text.startswith(str(capability)))
+        for capability in told
+    ]
+
+
+def off(
+    model: MemoryEncryptionModel, obstacle: Obstacle, reason: str
+) -> ModelCapability:
+    return ModelCapability(model, obstacle, reason, "mend it")
+
+
+ES, SNP = MemoryEncryptionModel.AMD_SEV_ES, MemoryEncryptionModel.AMD_SEV_SNP
+
+
+def test_what_keeps_sev_off_is_said_once() -> None:
+    told = [off(model, Obstacle.LIBVIRT_SAYS_NO, "because") for model in (SEV, ES, SNP)]
+    assert levels(*told) == [logging.INFO, logging.DEBUG, logging.DEBUG]
+    told = [off(m, Obstacle.CAPABILITIES_UNREADABLE, "lost") for m in (SEV, ES, SNP)]
+    assert levels(*told) == [logging.ERROR, logging.DEBUG, logging.DEBUG]
+
+
+def test_what_the_operator_has_not_switched_on_is_no_news() -> None:
+    es = off(ES, Obstacle.PARAMETER_OFF, "sev_es is N")
+    snp = off(SNP, Obstacle.PARAMETER_MISSING, "sev_snp does not exist")
+    assert levels(ON, es, snp) == [logging.INFO, logging.DEBUG, logging.DEBUG]
+
+
+def test_what_is_switched_on_and_cannot_be_used_is_told() -> None:
+    es = off(ES, Obstacle.NO_FIRMWARE, "no firmware")
+    snp = off(SNP, Obstacle.PARAMETER_UNREADABLE, "denied")
+    assert levels(ON, es, snp) == [logging.INFO, logging.INFO, logging.ERROR]
+
+
 def test_what_cannot_be_read_is_an_error() -> None:
     unknown = ModelCapability(
         SEV, Obstacle.PARAMETER_UNREADABLE, "permission denied", "mend it"

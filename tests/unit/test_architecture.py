@@ -24,7 +24,13 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 #: What each ring may import besides the standard library and itself.
 CORE = {"lxml", "os_traits"}
-EDGES = {"conf": {"oslo_config"}, "host": {"libvirt"}, "slot_options": {"oslo_config"}}
+EDGES: dict[str, set[str]] = {
+    "conf": {"oslo_config"},
+    "firmware_folders": set(),
+    "host": {"libvirt"},
+    "kernel": set(),
+    "slot_options": {"oslo_config"},
+}
 SHELLS = {
     "audit",
     "driver",

@@ -41,6 +41,32 @@ FEATURES = "<domainCapabilities><features>%s</features></domainCapabilities>"
             FEATURES % "<launchSecurity supported='yes'/>",
             DomainCapabilities(False),
         ),
+        (
+            FEATURES % "<launchSecurity supported='yes'><enum name='sectype'>"
+            "<value>sev</value><value>sev-snp</value></enum></launchSecurity>",
+            DomainCapabilities(False, sectypes=frozenset({"sev", "sev-snp"})),
+        ),
+        (
+            FEATURES % "<launchSecurity supported='yes'><enum name='other'>"
+            "<value>sev-snp</value></enum></launchSecurity>",
+            DomainCapabilities(False),
+        ),
+        (
+            FEATURES % "<launchSecurity supported='no'/>",
+            DomainCapabilities(False, sectypes=frozenset()),
+        ),
+        (
+            "<domainCapabilities><os supported='yes'><loader supported='yes'>"
+            "<value>/a.fd</value><value>/b.fd</value><enum name='type'>"
+            "<value>rom</value></enum></loader></os></domainCapabilities>",
+            DomainCapabilities(False, loaders=frozenset({"/a.fd", "/b.fd"})),
+        ),
+        # What was to be below zero, printed without a sign and with one.
+        (
+            FEATURES % "<sev supported='yes'><maxGuests>4294967295</maxGuests>"
+            "<maxESGuests> -2 </maxESGuests></sev>",
+            DomainCapabilities(True, -1, -2),
+        ),
         ("<domainCapabilities/>", DomainCapabilities(False)),
     ],
 )
@@ -56,7 +82,15 @@ def test_domain_capabilities(xml: str, expected: DomainCapabilities) -> None:
         "<domainCapabilities>",
         FEATURES % "<sev supported='yes'><maxGuests>many</maxGuests></sev>",
         FEATURES % "<sev supported='yes'><maxGuests/></sev>",
+        # More than 32 bits, more than Placement stores, more digits than Python reads.
+        FEATURES % "<sev supported='yes'><maxGuests>4294967296</maxGuests></sev>",
+        FEATURES % f"<sev supported='yes'><maxGuests>{'9' * 9999}</maxGuests></sev>",
+        FEATURES % "<sev supported='yes'><maxGuests>\u0661\u0665</maxGuests></sev>",
+        FEATURES % "<sev supported='yes'><maxGuests>1_5</maxGuests></sev>",
         "<!DOCTYPE a><domainCapabilities/>",
+        "<!DOCTYPE a [<!ENTITY b SYSTEM 'file:///etc/hostname'>]>"
+        "<domainCapabilities>&b;</domainCapabilities>",
+        f"<domainCapabilities>{'<a/>' * 2_000_000}</domainCapabilities>",
     ],
 )
 def test_malformed_domain_capabilities(xml: str) -> None:

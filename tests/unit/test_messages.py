@@ -18,6 +18,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from host_facts import EVERYTHING, VIEW, parameter, parameters
 
 from sev_driver import (
     announcement,
@@ -27,13 +28,8 @@ from sev_driver import (
     releases,
     selection,
 )
-from sev_driver.capabilities import (
-    HostFacts,
-    KvmParameter,
-    ModelCapability,
-    Obstacle,
-    conclude,
-)
+from sev_driver.capabilities import ModelCapability, Obstacle
+from sev_driver.detection import conclude
 from sev_driver.domain_capabilities import DomainCapabilities
 from sev_driver.exceptions import (
     ConfigurationError,
@@ -41,6 +37,9 @@ from sev_driver.exceptions import (
     EncryptionLost,
     OperationNotSupported,
 )
+from sev_driver.facts import SevDevice, Versions
+from sev_driver.firmware import FirmwareView
+from sev_driver.kvm import VmTypes
 from sev_driver.memory import HostMemory
 from sev_driver.model import MemoryEncryptionModel
 from sev_driver.policies import Policies
@@ -54,9 +53,7 @@ ES = ModelAsk("amd-sev-es", "sev:model of flavor m1.sev")
 SNP = ModelAsk("amd-sev-snp", "hw_mem_encryption_model of image 1")
 ON = ModelCapability(SEV, slots=15, slots_source="libvirt")
 GOOD = GuestRequest(SEV, ("hw:mem_encryption of flavor m1.sev",), firmware_type="uefi")
-FACTS = HostFacts(
-    "kvm", "x86_64", KvmParameter("/sev", "Y"), DomainCapabilities(True, 15)
-)
+SEV_ES, SEV_SNP = MemoryEncryptionModel.AMD_SEV_ES, MemoryEncryptionModel.AMD_SEV_SNP
 
 #: For each requirement, requests that miss it.
 REQUESTS: dict[Requirement, list[dict[str, object]]] = {
@@ -89,15 +86,63 @@ SLOTS: dict[Requirement, dict[str, dict[str, dict[str, int]]]] = {
         "node1_amd_sev_es": {"resources": {pools.RESOURCE_CLASS: 1}},
     },
 }
-HOSTS: dict[Obstacle, dict[str, object]] = {
-    Obstacle.VIRT_TYPE: {"virt_type": "lxc"},
-    Obstacle.ARCH: {"arch": "aarch64"},
-    Obstacle.PARAMETER_UNREADABLE: {"sev_parameter": KvmParameter("/sev", error="x")},
-    Obstacle.PARAMETER_MISSING: {"sev_parameter": KvmParameter("/sev")},
-    Obstacle.PARAMETER_OFF: {"sev_parameter": KvmParameter("/sev", "N")},
-    Obstacle.CAPABILITIES_UNREADABLE: {"domain": None, "domain_error": "x"},
-    Obstacle.LIBVIRT_SAYS_NO: {"domain": DomainCapabilities(False)},
-    Obstacle.NO_SLOTS: {"domain": DomainCapabilities(True, 0)},
+UNREADABLE = dataclasses.replace(
+    parameters(sev_es=None), sev=parameter(error="Permission denied")
+)
+OLD = DomainCapabilities(True, 410, 99)
+SNP_UNLISTED = dataclasses.replace(OLD, sectypes=frozenset({"sev"}))
+WITH_SNP = dataclasses.replace(OLD, sectypes=frozenset({"sev", "sev-snp"}))
+NO_GROUPS: dict[str, object] = {"misc_capacity": {}}
+
+#: For each obstacle, a model and changes to a host that has everything.
+HOSTS: dict[Obstacle, list[tuple[MemoryEncryptionModel, dict[str, object]]]] = {
+    Obstacle.VIRT_TYPE: [(SEV, {"virt_type": "lxc"})],
+    Obstacle.ARCH: [
+        (SEV, {"arch": "aarch64"}),
+        (SEV, {"parameters": parameters(sev=None), "vendor": "Intel"}),
+    ],
+    Obstacle.PARAMETER_UNREADABLE: [(SEV, {"parameters": UNREADABLE})],
+    Obstacle.PARAMETER_MISSING: [
+        (SEV, {"parameters": parameters(sev=None)}),
+        (SEV_ES, {"parameters": parameters(sev_es=None)}),
+        (SEV_SNP, {"parameters": parameters(sev_snp=None)}),
+    ],
+    Obstacle.PARAMETER_OFF: [
+        (SEV, {"parameters": parameters(sev="N")}),
+        (SEV_ES, {"parameters": parameters(sev_es="N")}),
+        (SEV_SNP, {"parameters": parameters(sev_snp="0")}),
+    ],
+    Obstacle.DEVICE_MISSING: [(SEV, {"device": SevDevice(present=False)})],
+    Obstacle.CAPABILITIES_UNREADABLE: [(SEV, {"domain": None, "domain_error": "x"})],
+    Obstacle.LIBVIRT_SAYS_NO: [
+        (SEV, {"domain": DomainCapabilities(False)}),
+        (SEV, {"domain": DomainCapabilities(False), "device": SevDevice()}),
+    ],
+    Obstacle.BESIDE_SNP: [
+        (SEV_ES, {"vm_types": VmTypes(0b10101)}),
+        (SEV_ES, {"vm_types": None}),
+    ],
+    Obstacle.VERSION_TOO_OLD: [
+        (
+            SEV_ES,
+            {
+                "parameters": parameters(sev_snp="N"),
+                "versions": Versions(qemu=(5, 2, 0)),
+            },
+        ),
+        (SEV_SNP, {"domain": OLD, "versions": Versions((9, 0, 0), (7, 2, 22))}),
+    ],
+    Obstacle.TYPE_MISSING: [(SEV_SNP, {"domain": SNP_UNLISTED})],
+    Obstacle.SLOTS_UNREADABLE: [
+        (SEV, {"domain": DomainCapabilities(True, 0, 0), "cpuid": None} | NO_GROUPS)
+    ],
+    Obstacle.NO_SLOTS: [
+        (SEV, {"domain": DomainCapabilities(True, 0, 99)}),
+        (SEV_SNP, {"domain": dataclasses.replace(WITH_SNP, max_es_guests=0)}),
+        (SEV_ES, {"parameters": parameters(ciphertext_hiding_asids="99")}),
+    ],
+    Obstacle.KVM_SAYS_NO: [(SEV, {"vm_types": VmTypes(0b11001)})],
+    Obstacle.NO_FIRMWARE: [(SEV_SNP, {"firmware": FirmwareView(VIEW.folders, ())})],
 }
 RULED_OUT = [
     operation
@@ -115,7 +160,8 @@ def announced(
     capability: ModelCapability, cap: int | None = None, ratio: float = 1.0
 ) -> list[str]:
     ram = HostMemory(1, 1, ratio)
-    return [text for _, text in announcement.lines({SEV: capability}, {SEV: cap}, ram)]
+    host = {capability.model: capability}
+    return [text for _, text in announcement.lines(host, {SEV: cap}, ram)]
 
 
 def examples() -> Iterator[tuple[str, str]]:
@@ -135,14 +181,16 @@ def examples() -> Iterator[tuple[str, str]]:
         (violation,) = pools.check(GOOD, allocations, lambda uuid: uuid)
         assert violation.requirement is requirement
         yield label(requirement), str(violation)
-    for obstacle, change in HOSTS.items():
-        facts = dataclasses.replace(FACTS, **change)  # type: ignore[arg-type]
-        capability = conclude(facts)[SEV]
-        assert capability.obstacle is obstacle
-        (line,) = announced(capability)
-        yield label(obstacle), line
-        (violation,) = check(GOOD, {SEV: capability})
-        yield label(Requirement.HOST), str(violation)
+    for obstacle, hosts in HOSTS.items():
+        for model, change in hosts:
+            facts = dataclasses.replace(EVERYTHING, **change)  # type: ignore[arg-type]
+            capability = conclude(facts)[model]
+            assert capability.obstacle is obstacle
+            (line,) = announced(capability)
+            yield label(obstacle), line
+            request = dataclasses.replace(GOOD, model=model)
+            (*_, violation) = check(request, {model: capability})
+            yield label(Requirement.HOST), str(violation)
     for operation in RULED_OUT:
         with pytest.raises(OperationNotSupported) as refused:
             lifecycle.require(operation, SEV)

@@ -1,0 +1,91 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""cpuid: registers, records, and files that people save."""
+
+import contextlib
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sev_driver import cpuid
+from sev_driver.cpuid import MemoryEncryptionLeaf
+from sev_driver.exceptions import MalformedCpuid
+
+RAW = """\
+CPU:
+   0x8000001e 0x00: eax=0x00000000 ebx=0x00000100 ecx=0x00000000 edx=0x00000000
+   0x8000001f 0x00: eax=0x01679fff ebx=0x00004173 ecx=0x000001fd edx=0x00000064
+   0x80000020 0x00: eax=0x00000000 ebx=0x00000002 ecx=0x00000000 edx=0x00000000
+"""
+
+
+def test_registers() -> None:
+    leaf = MemoryEncryptionLeaf.from_file(RAW.encode())
+    assert leaf == MemoryEncryptionLeaf(0x01679FFF, 0x4173, 0x1FD, 0x64)
+    assert (leaf.sev, leaf.sev_es, leaf.sev_snp) == (True, True, True)
+    assert (leaf.max_asid, leaf.min_sev_asid) == (509, 100)
+    assert (leaf.sev_slots, leaf.shared_slots) == (410, 99)
+
+
+def test_a_record_is_little_endian() -> None:
+    record = struct.pack("<4I", 0x0A, 0, 15, 1)
+    for read in (MemoryEncryptionLeaf.from_record, MemoryEncryptionLeaf.from_file):
+        leaf = read(record)
+        assert (leaf.sev, leaf.sev_es, leaf.sev_snp) == (True, True, False)
+        assert (leaf.sev_slots, leaf.shared_slots) == (15, 0)
+
+
+@pytest.mark.parametrize(
+    ("registers", "slots"),
+    [
+        # Every ASID given to SEV-ES; more than there are; none counted; not there.
+        ((0x1A, 0, 509, 510), (0, 509)),
+        ((0x1A, 0, 509, 512), (-2, 511)),
+        ((0x1A, 0, 0, 0), (None, None)),
+        ((0, 0, 0, 0), (None, None)),
+        ((0, 0, 509, 100), (None, None)),
+    ],
+)
+def test_bounds(
+    registers: tuple[int, int, int, int], slots: tuple[int | None, int | None]
+) -> None:
+    leaf = MemoryEncryptionLeaf(*registers)
+    assert (leaf.sev_slots, leaf.shared_slots) == slots
+
+
+@pytest.mark.parametrize(
+    ("highest", "has"),
+    [
+        (struct.pack("<4I", 0x8000001F, 1, 2, 3), True),
+        (struct.pack("<4I", 0x80000021, 1, 2, 3), True),
+        (struct.pack("<4I", 0x80000008, 1, 2, 3), False),
+        (b"", False),
+    ],
+)
+def test_an_older_processor_has_no_such_leaf(highest: bytes, has: bool) -> None:
+    assert cpuid.has_leaf(highest) is has
+
+
+@pytest.mark.parametrize("data", [b"", b"x" * 15, RAW[:40].encode(), b"\xff" * 400])
+def test_what_is_no_leaf_is_told(data: bytes) -> None:
+    with pytest.raises(MalformedCpuid):
+        MemoryEncryptionLeaf.from_file(data)
+
+
+@given(st.binary(max_size=200), st.text(max_size=100))
+def test_any_file_is_a_leaf_or_our_error(data: bytes, text: str) -> None:
+    for saved in (data, text.encode("utf-8", "replace"), RAW.encode() + data):
+        with contextlib.suppress(MalformedCpuid):
+            leaf = MemoryEncryptionLeaf.from_file(saved)
+            assert 0 <= leaf.max_asid < 2**32

@@ -1,0 +1,497 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""detection: a verdict for each model, its reason, and who wins."""
+
+import dataclasses
+import itertools
+
+import pytest
+from host_facts import (
+    EVERYTHING,
+    OVMF,
+    SEV,
+    SEV_ALONE,
+    SEV_ES,
+    SEV_SNP,
+    VIEW,
+    judged,
+    parameter,
+    parameters,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sev_driver.capabilities import ModelCapability, Obstacle, Support
+from sev_driver.cpuid import MemoryEncryptionLeaf
+from sev_driver.detection import conclude
+from sev_driver.domain_capabilities import DomainCapabilities
+from sev_driver.facts import HostFacts, KvmParameters, SevDevice, Versions
+from sev_driver.firmware import FirmwareView
+from sev_driver.kvm import VmTypes
+
+ALL = (SEV, SEV_ES, SEV_SNP)
+
+
+def sev(**changes: object) -> ModelCapability:
+    return judged(SEV, SEV_ALONE, **changes)
+
+
+@pytest.mark.parametrize("virt_type", ["kvm", "qemu"])
+def test_a_host_with_sev(virt_type: str) -> None:
+    capability = sev(virt_type=virt_type)
+    assert capability.supported
+    assert capability.slots == 15
+    assert "maxGuests" in capability.slots_source
+    assert "15 slots" in str(capability)
+
+
+@pytest.mark.parametrize("text", ["Y", "1", "y\n", "1\n", "true"])
+def test_spellings_of_an_enabled_parameter(text: str) -> None:
+    assert sev(parameters=parameters(sev=text)).supported
+
+
+@pytest.mark.parametrize("text", ["N", "0", "N\n", "no", "", "2", "Y Y"])
+def test_spellings_of_a_disabled_parameter(text: str) -> None:
+    capability = sev(parameters=parameters(sev=text))
+    assert capability.obstacle is Obstacle.PARAMETER_OFF
+
+
+@pytest.mark.parametrize(
+    ("changes", "obstacle", "words"),
+    [
+        ({"virt_type": "lxc"}, Obstacle.VIRT_TYPE, "virt_type is lxc"),
+        ({"arch": "aarch64"}, Obstacle.ARCH, "aarch64"),
+        (
+            {"parameters": parameters(sev=None), "vendor": "Intel"},
+            Obstacle.ARCH,
+            "the processor is Intel's",
+        ),
+        (
+            {"parameters": parameters(sev=None)},
+            Obstacle.PARAMETER_MISSING,
+            "does not exist",
+        ),
+        ({"parameters": parameters(sev="N")}, Obstacle.PARAMETER_OFF, "sev is N"),
+        ({"parameters": parameters(sev="0")}, Obstacle.PARAMETER_OFF, "sev is 0"),
+        ({"parameters": parameters(sev="")}, Obstacle.PARAMETER_OFF, "sev is empty"),
+        (
+            {
+                "parameters": dataclasses.replace(
+                    parameters(sev_es=None),
+                    sev=parameter(error="Permission denied"),
+                )
+            },
+            Obstacle.PARAMETER_UNREADABLE,
+            "cannot be read (Permission denied)",
+        ),
+        (
+            {"device": SevDevice(present=False)},
+            Obstacle.DEVICE_MISSING,
+            "there is no /dev/sev",
+        ),
+        (
+            {"domain": None, "domain_error": "connection lost"},
+            Obstacle.CAPABILITIES_UNREADABLE,
+            "connection lost",
+        ),
+        (
+            {"domain": DomainCapabilities(sev=False)},
+            Obstacle.LIBVIRT_SAYS_NO,
+            "supported='no'",
+        ),
+        (
+            {"domain": DomainCapabilities(sev=True, max_guests=0, max_es_guests=99)},
+            Obstacle.NO_SLOTS,
+            "maxGuests=0",
+        ),
+        (
+            {"domain": DomainCapabilities(sev=True, max_guests=-3)},
+            Obstacle.NO_SLOTS,
+            "maxGuests=-3",
+        ),
+        (
+            {"domain": DomainCapabilities(True, 0, 0)},
+            Obstacle.SLOTS_UNREADABLE,
+            "no slot at all",
+        ),
+        ({"vm_types": VmTypes(0b11001)}, Obstacle.KVM_SAYS_NO, "/dev/kvm"),
+    ],
+)
+def test_a_host_without_sev_says_why(
+    changes: dict[str, object], obstacle: Obstacle, words: str
+) -> None:
+    capability = sev(**changes)
+    assert capability.obstacle is obstacle
+    assert not capability.supported
+    assert words in str(capability)
+    assert capability.remedy
+
+
+@pytest.mark.parametrize("obstacle", Obstacle)
+def test_unreadable_is_not_unsupported(obstacle: Obstacle) -> None:
+    unreadable = "unreadable" in obstacle.value
+    assert obstacle.support is (Support.UNKNOWN if unreadable else Support.NO)
+
+
+def test_libvirt_older_than_8_tells_no_number() -> None:
+    capability = sev(domain=DomainCapabilities(sev=True))
+    assert capability.supported
+    assert capability.slots is None
+
+
+def test_who_may_open_the_device_is_told_where_libvirt_cannot_use_it() -> None:
+    device = SevDevice(True, "root:root 0600")
+    capability = sev(domain=DomainCapabilities(False), device=device)
+    assert "/dev/sev (root:root 0600)" in capability.remedy
+
+
+def test_all_three_generations() -> None:
+    host = conclude(EVERYTHING)
+    assert [host[model].slots for model in ALL] == [410, 99, 99]
+    assert all(host[model].supported for model in ALL)
+    assert host.shared_slots == 99
+
+
+# What keeps SEV-ES and SEV-SNP off
+
+
+@pytest.mark.parametrize(
+    ("model", "changes", "obstacle", "words"),
+    [
+        (
+            SEV_ES,
+            {"parameters": parameters(sev_es="N", sev_snp="N")},
+            Obstacle.PARAMETER_OFF,
+            "sev_es is N",
+        ),
+        (
+            SEV_SNP,
+            {"parameters": parameters(sev_snp=None)},
+            Obstacle.PARAMETER_MISSING,
+            "sev_snp does not exist",
+        ),
+        (
+            SEV_SNP,
+            {"parameters": parameters(sev="N")},
+            Obstacle.PARAMETER_OFF,
+            "parameters/sev is N",
+        ),
+        (
+            SEV_ES,
+            {"vm_types": VmTypes(0b10101)},
+            Obstacle.BESIDE_SNP,
+            "/dev/kvm offers no SEV-ES guest",
+        ),
+        (SEV_ES, {"vm_types": None}, Obstacle.BESIDE_SNP, "does not tell"),
+        (
+            SEV_ES,
+            {"versions": Versions(kernel=(6, 18, 0))},
+            Obstacle.BESIDE_SNP,
+            "does not tell",
+        ),
+        (
+            SEV_ES,
+            {
+                "parameters": parameters(sev_snp="N"),
+                "versions": Versions(qemu=(5, 2, 0)),
+            },
+            Obstacle.VERSION_TOO_OLD,
+            "needs QEMU 6.0.0, and this host has QEMU 5.2.0",
+        ),
+        (
+            SEV_SNP,
+            {
+                "domain": DomainCapabilities(True, 410, 99),
+                "versions": Versions((9, 0, 0), (7, 2, 22)),
+            },
+            Obstacle.VERSION_TOO_OLD,
+            "needs libvirt 10.5.0 and QEMU 9.1.0, and this host has libvirt 9.0.0 and "
+            "QEMU 7.2.22",
+        ),
+        (
+            SEV_SNP,
+            {"domain": DomainCapabilities(True, 410, 99, frozenset({"sev"}))},
+            Obstacle.TYPE_MISSING,
+            "no launchSecurity type sev-snp (but sev)",
+        ),
+        (
+            SEV_SNP,
+            {"domain": DomainCapabilities(True, 410, 99), "versions": Versions()},
+            Obstacle.TYPE_MISSING,
+            "(but none)",
+        ),
+        (
+            SEV_ES,
+            {"domain": DomainCapabilities(True, 1006, 0), "cpuid": None},
+            Obstacle.NO_SLOTS,
+            "maxESGuests=0",
+        ),
+        (
+            SEV_SNP,
+            {"vm_types": VmTypes(0b1101)},
+            Obstacle.KVM_SAYS_NO,
+            "/dev/kvm offers no such guest",
+        ),
+        (
+            SEV_ES,
+            {"firmware": FirmwareView(VIEW.folders, ())},
+            Obstacle.NO_FIRMWARE,
+            "no firmware descriptor in /usr/share/qemu/firmware or /etc/qemu/firmware "
+            "has amd-sev-es",
+        ),
+        (
+            SEV_SNP,
+            {
+                "firmware": FirmwareView(
+                    VIEW.folders, (dataclasses.replace(OVMF, device="flash"),)
+                )
+            },
+            Obstacle.NO_FIRMWARE,
+            "has amd-sev-snp",
+        ),
+    ],
+)
+def test_a_host_without_a_later_generation_says_why(
+    model: object, changes: dict[str, object], obstacle: Obstacle, words: str
+) -> None:
+    capability = judged(model, **changes)  # type: ignore[arg-type]
+    assert capability.obstacle is obstacle
+    assert words in str(capability)
+    assert capability.remedy
+    assert judged(SEV, **changes).supported or "parameters/sev is N" in words
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"virt_type": "lxc"},
+        {"arch": "aarch64"},
+        {"parameters": parameters(sev="N")},
+        {"device": SevDevice(present=False)},
+        {"domain": DomainCapabilities(False)},
+        {"domain": None, "domain_error": "lost"},
+    ],
+)
+def test_what_keeps_sev_off_keeps_all_off_for_the_same_reason(
+    changes: dict[str, object],
+) -> None:
+    reasons = {judged(model, **changes).reason for model in ALL}
+    assert len(reasons) == 1
+
+
+def test_a_host_without_slots_for_sev_has_the_others() -> None:
+    facts = dataclasses.replace(
+        EVERYTHING,
+        domain=DomainCapabilities(True, 0, 509, frozenset({"sev", "sev-snp"})),
+        cpuid=MemoryEncryptionLeaf(0x1A, 0, 509, 510),
+        misc_capacity={"sev_es": 509},
+        vm_types=VmTypes(0b11001),
+    )
+    host = conclude(facts)
+    assert host[SEV].obstacle is Obstacle.NO_SLOTS
+    assert (host[SEV_ES].slots, host[SEV_SNP].slots, host.shared_slots) == (509,) * 3
+
+
+def test_an_operators_word_that_the_firmware_takes_es_beside_snp() -> None:
+    assert not judged(SEV_ES, vm_types=None).supported
+    assert judged(SEV_ES, vm_types=None, es_beside_snp=True).slots == 99
+    refused = judged(SEV_ES, vm_types=VmTypes(0b10101), es_beside_snp=True)
+    assert refused.obstacle is Obstacle.BESIDE_SNP
+
+
+# Which source wins
+
+
+@pytest.mark.parametrize(
+    "silent",
+    [
+        {"cpuid": MemoryEncryptionLeaf(0, 0, 0, 0)},
+        {"misc_capacity": {}},
+        {"misc_capacity": {"res_a": 7}},
+        {"vm_types": VmTypes(0b1)},
+        {"vm_types": VmTypes(0)},
+        {"device": SevDevice()},
+        {"versions": Versions()},
+        {"firmware": None},
+    ],
+)
+def test_a_source_that_knows_nothing_overrules_nothing(
+    silent: dict[str, object],
+) -> None:
+    facts = dataclasses.replace(EVERYTHING, es_beside_snp=True, **silent)  # type: ignore[arg-type]
+    assert conclude(facts) == conclude(
+        dataclasses.replace(EVERYTHING, es_beside_snp=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "slots", "source"),
+    [
+        ({"misc_capacity": {"sev": 400, "sev_es": 90}}, (400, 90), "misc.capacity"),
+        (
+            {"cpuid": MemoryEncryptionLeaf(0x1A, 0, 300, 50)},
+            (251, 49),
+            "CPUID 0x8000001F",
+        ),
+        (
+            {"domain": DomainCapabilities(True, 5, 4, frozenset({"sev-snp"}))},
+            (5, 4),
+            "libvirt",
+        ),
+    ],
+)
+def test_the_least_number_of_those_that_know_rules(
+    changes: dict[str, object], slots: tuple[int, int], source: str
+) -> None:
+    for model, number in zip((SEV, SEV_SNP), slots, strict=True):
+        capability = judged(model, **changes)
+        assert capability.slots == number
+        assert source in capability.slots_source
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [
+        DomainCapabilities(True, sectypes=frozenset({"sev-snp"})),
+        DomainCapabilities(True, 0, 0, frozenset({"sev-snp"})),
+    ],
+)
+def test_others_count_where_libvirt_does_not(domain: DomainCapabilities) -> None:
+    assert judged(SEV, domain=domain).slots == 410
+    assert judged(SEV_SNP, domain=domain, cpuid=None).slots == 99
+
+
+def test_an_unreadable_parameter_is_no_no_where_a_later_one_is_on() -> None:
+    unreadable = dataclasses.replace(parameters(), sev=parameter(error="denied"))
+    assert judged(SEV_SNP, parameters=unreadable).supported
+    assert judged(SEV, parameters=unreadable).support is Support.UNKNOWN
+
+
+def test_firmware_elsewhere_is_not_missing_firmware() -> None:
+    """libvirt in a container of its own knows files that nothing here describes."""
+    domain = DomainCapabilities(
+        True, 410, 99, frozenset({"sev-snp"}), frozenset({"/other/OVMF.fd"})
+    )
+    none = FirmwareView(VIEW.folders, ())
+    assert judged(SEV_SNP, domain=domain, firmware=none).supported
+    assert not judged(SEV_SNP, firmware=none).supported
+
+
+# Ciphertext hiding
+
+
+@pytest.mark.parametrize(
+    ("hidden", "es", "snp"),
+    [
+        ("0", None, 99),
+        ("1", 98, 1),
+        ("40", 59, 40),
+        ("99", None, 99),
+        ("9999", None, 99),
+    ],
+)
+def test_ciphertext_hiding_divides_the_pool(
+    hidden: str, es: int | None, snp: int
+) -> None:
+    facts = dataclasses.replace(
+        EVERYTHING,
+        parameters=parameters(ciphertext_hiding_asids=hidden),
+        vm_types=None,
+    )
+    host = conclude(facts)
+    assert host[SEV_ES].slots == es
+    assert host[SEV_SNP].slots == snp
+    assert host[SEV].slots == 410
+    assert host.shared_slots == 99
+    if hidden != "0":
+        assert "ciphertext_hiding_asids" in host[SEV_SNP].slots_source
+
+
+def test_ciphertext_hiding_says_why_nothing_is_left_for_es() -> None:
+    capability = judged(SEV_ES, parameters=parameters(ciphertext_hiding_asids="99"))
+    assert capability.obstacle is Obstacle.NO_SLOTS
+    assert "for SEV-SNP" in capability.reason
+
+
+@pytest.mark.parametrize("text", ["max", "-1", "", "N", None])
+def test_ciphertext_hiding_that_is_no_number_divides_nothing(text: str | None) -> None:
+    switched = parameters(ciphertext_hiding_asids=text)
+    assert judged(SEV_SNP, parameters=switched).slots == 99
+
+
+def test_ciphertext_hiding_without_snp_divides_nothing() -> None:
+    off = parameters(ciphertext_hiding_asids="40", sev_snp="N")
+    assert judged(SEV_ES, parameters=off).slots == 99
+
+
+# Any host
+
+
+TEXTS = st.sampled_from(["Y", "N", "1", "0", "", None, "40"])
+NUMBERS = st.none() | st.integers(-5, 1100)
+
+
+@st.composite
+def hosts(draw: st.DrawFn) -> HostFacts:
+    names = ("sev", "sev_es", "sev_snp", "ciphertext_hiding_asids")
+    switches: KvmParameters = parameters(**{name: draw(TEXTS) for name in names})
+    sectypes = st.none() | st.frozensets(st.sampled_from(["sev", "sev-snp"]))
+    domain = st.builds(DomainCapabilities, st.booleans(), NUMBERS, NUMBERS, sectypes)
+    registers = st.integers(0, 2**32 - 1)
+    leaf = st.builds(
+        MemoryEncryptionLeaf, st.just(0x1A), registers, registers, registers
+    )
+    keys = st.sampled_from(["sev", "sev_es", "other"])
+    return dataclasses.replace(
+        EVERYTHING,
+        parameters=switches,
+        domain=draw(st.none() | domain),
+        domain_error="lost",
+        device=SevDevice(draw(st.sampled_from([True, False, None]))),
+        cpuid=draw(st.none() | leaf),
+        misc_capacity=draw(st.dictionaries(keys, st.integers(0, 1100))),
+        vm_types=draw(st.none() | st.builds(VmTypes, st.integers(0, 63))),
+        firmware=draw(st.sampled_from([None, VIEW, FirmwareView(("/f",), ())])),
+        es_beside_snp=draw(st.booleans()),
+    )
+
+
+@given(hosts())
+def test_every_host_has_a_verdict_and_no_slots_out_of_nothing(facts: HostFacts) -> None:
+    host = conclude(facts)
+    assert list(host) == list(ALL)
+    for capability in host.values():
+        if capability.supported:
+            assert capability.slots is None or capability.slots > 0
+            assert capability.slots_source
+        else:
+            assert capability.reason and capability.remedy and capability.slots is None
+    counted = facts.domain.max_guests if facts.domain else None
+    if counted is not None and host[SEV].slots is not None and counted > 0:
+        assert host[SEV].slots <= counted
+    pool = host.shared_slots
+    for model in (SEV_ES, SEV_SNP):
+        slots = host[model].slots
+        if pool is not None and slots is not None:
+            assert slots <= pool
+
+
+@given(hosts())
+def test_what_is_unknown_is_never_a_louder_no(facts: HostFacts) -> None:
+    """Taking a source away that raised no obstacle raises none."""
+    blind = dataclasses.replace(
+        facts, cpuid=None, misc_capacity={}, vm_types=None, firmware=None
+    )
+    for model, seeing in itertools.product(ALL, (conclude(facts),)):
+        now = conclude(dataclasses.replace(blind, es_beside_snp=True))[model]
+        if seeing[model].supported:
+            assert now.obstacle in (None, Obstacle.SLOTS_UNREADABLE)

@@ -1,0 +1,96 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""firmware_folders: the descriptors of libvirt's folders, and when they change."""
+
+import json
+import os
+import pathlib
+
+import pytest
+from test_firmware import ALL, descriptor
+
+from sev_driver import firmware_folders
+from sev_driver.model import MemoryEncryptionModel
+
+SNP = MemoryEncryptionModel.AMD_SEV_SNP
+
+
+@pytest.fixture
+def folders(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[pathlib.Path, pathlib.Path]:
+    found = (tmp_path / "usr", tmp_path / "etc")
+    monkeypatch.setattr(firmware_folders, "FOLDERS", found)
+    return found
+
+
+def write(folder: pathlib.Path, name: str, *features: str) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(json.dumps(descriptor(*features)))
+
+
+def offered() -> bool | None:
+    view = firmware_folders.read()
+    assert view is not None
+    return view.offers(SNP)
+
+
+def test_without_a_folder_nothing_is_known(
+    folders: tuple[pathlib.Path, pathlib.Path],
+) -> None:
+    assert firmware_folders.read() is None
+
+
+def test_the_operators_folder_goes_before_the_distributions(
+    folders: tuple[pathlib.Path, pathlib.Path],
+) -> None:
+    usr, etc = folders
+    write(usr, "60-amdsev.json", *ALL)
+    assert offered() is True
+    write(etc, "60-amdsev.json", "amd-sev")
+    assert offered() is False
+    (etc / "60-amdsev.json").unlink()
+    os.symlink("/dev/null", etc / "60-amdsev.json")
+    assert offered() is False
+    write(etc, "70-mine.json", *ALL)
+    assert offered() is True
+
+
+def test_what_cannot_be_read_may_be_there(
+    folders: tuple[pathlib.Path, pathlib.Path],
+) -> None:
+    usr, etc = folders
+    write(usr, "60.json", "amd-sev")
+    (usr / "a-folder").mkdir()
+    assert offered() is False
+    os.symlink("gone", usr / "70.json")
+    assert offered() is None
+    (usr / "70.json").unlink()
+    etc.write_text("no folder")
+    assert offered() is None
+
+
+def test_a_glance_sees_each_change(
+    folders: tuple[pathlib.Path, pathlib.Path],
+) -> None:
+    usr, etc = folders
+    seen = [firmware_folders.glance()]
+    write(usr, "60.json", "amd-sev")
+    seen.append(firmware_folders.glance())
+    assert firmware_folders.glance() == seen[-1]
+    write(usr, "60.json", *ALL)
+    seen.append(firmware_folders.glance())
+    write(etc, "60.json")
+    seen.append(firmware_folders.glance())
+    (etc / "60.json").unlink()
+    seen.append(firmware_folders.glance())
+    assert len(set(seen)) == len(seen)
