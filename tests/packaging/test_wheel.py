@@ -62,6 +62,7 @@ def test_entry_points_resolve(install: Install) -> None:
     assert found.returncode == 0, found.stderr
     assert set(found.stdout.splitlines()) >= {
         "oslo.config.opts sev_driver list_opts",
+        "console_scripts sev-capabilities main",
         "console_scripts sev-driver-link main",
     }
 
