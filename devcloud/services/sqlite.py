@@ -19,12 +19,15 @@ then it waits for its turn, and nothing is refused.
 """
 
 import sqlite3
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
+
+_IMMEDIATE = "BEGIN IMMEDIATE"
 
 
 def create(paths: Iterable[Path]) -> None:
@@ -37,18 +40,43 @@ def create(paths: Iterable[Path]) -> None:
 
 def take_turns() -> None:
     """From now on every transaction of this process begins as a writer's."""
-    sqlalchemy.event.listen(
-        Engine, "before_cursor_execute", _begin_immediate, retval=True
-    )
+    listen = sqlalchemy.event.listen
+    listen(Engine, "before_cursor_execute", _begin_immediate, retval=True)
+    listen(Engine, "after_cursor_execute", _note_begin)
+    listen(Engine, "commit", _note_end)
+    listen(Engine, "rollback", _note_end)
+
+
+#: The database whose turn this thread has, and by which connection.
+_turns = threading.local()
 
 
 def _begin_immediate(
-    connection: Any,
+    connection: Connection,
     cursor: Any,
     statement: str,
     parameters: Any,
     context: Any,
     executemany: bool,
 ) -> tuple[str, Any]:
-    # oslo.db writes its own BEGIN as an ordinary statement.
-    return ("BEGIN IMMEDIATE" if statement == "BEGIN" else statement), parameters
+    # oslo.db writes its own BEGIN as an ordinary statement. Placement reads a
+    # provider anew by another connection while it writes: that needs no turn, and
+    # would wait for its own thread.
+    if statement == "BEGIN" and connection.engine.url not in _turns.__dict__.values():
+        statement = _IMMEDIATE
+    return statement, parameters
+
+
+def _note_begin(
+    connection: Connection, cursor: Any, statement: str, *more: Any
+) -> None:
+    if statement == _IMMEDIATE:
+        _turns.__dict__[_key(connection)] = connection.engine.url
+
+
+def _note_end(connection: Connection) -> None:
+    _turns.__dict__.pop(_key(connection), None)
+
+
+def _key(connection: Connection) -> str:
+    return str(id(connection.connection.dbapi_connection))

@@ -253,6 +253,33 @@ def test_writers_take_turns(tmp_path: Path) -> None:
     forked.run("two transfers", count)
 
 
+def _looks_aside(database: Path) -> int:
+    """Write, and meanwhile read by another connection of the same thread, twice."""
+    facade = enginefacade.transaction_context()
+    facade.configure(connection=f"sqlite:///{database}?timeout=1")
+    engine = facade.writer.get_engine()
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text("CREATE TABLE t (n INTEGER)"))
+    seen = []
+    for _ in range(2):
+        with engine.begin() as writer:
+            writer.execute(sqlalchemy.text("INSERT INTO t VALUES (1)"))
+            with engine.begin() as reader:
+                rows = reader.execute(sqlalchemy.text("SELECT n FROM t")).all()
+            seen.append(len(rows))
+    return 0 if seen == [0, 1] else 1
+
+
+def test_a_writer_may_look_aside(tmp_path: Path) -> None:
+    sqlite.create([tmp_path / "db"])
+
+    def look() -> int:
+        sqlite.take_turns()
+        return _looks_aside(tmp_path / "db")
+
+    forked.run("a look aside", look)
+
+
 def test_an_interrupt_that_python_drops_is_remembered() -> None:
     class Finalised:
         def __del__(self) -> None:
