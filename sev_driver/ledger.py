@@ -55,14 +55,14 @@ class Ledger:
         return name in self._traits
 
     @staticmethod
-    def moving(host: str, node: str) -> dict[str, str]:
-        """Return what is being migrated, to here or from here.
+    def moving(holders: Iterable[str]) -> dict[str, str]:
+        """Return which holders of slots are migrations, and of which instances.
 
-        The keys are the migrations' uuids: while a guest moves, Placement has what
-        it holds at the source under that name. The values are the instances'.
+        While a guest moves, Placement has what it holds at the source under the
+        migration's uuid.
         """
-        found = objects.MigrationList.get_in_progress_by_host_and_node(
-            nova_context.get_admin_context(), host, node
+        found = objects.MigrationList.get_by_filters(
+            nova_context.get_admin_context(), {"uuid": list(holders)}
         )
         return {migration.uuid: migration.instance_uuid for migration in found}
 

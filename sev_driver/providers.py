@@ -64,6 +64,8 @@ class SlotProviders:
 
     def __init__(self, nova_host: Any, watch: Watch, virtapi: Any) -> None:
         self._watch = watch
+        # Slots move only when nova-compute starts.
+        self.on_root: bool = CONF.sev.slots_on_root_provider
         self.ledger = Ledger(virtapi)
         self.strangers = Strangers(nova_host, self.ledger)
         self._told: dict[str, str] = {}
@@ -114,7 +116,7 @@ class Update:
         self._tree = tree
         self._node = nodename
         self._allocations = allocations
-        self._on_root = CONF.sev.slots_on_root_provider
+        self._on_root = slots.on_root
         # Nova's driver is about to change these.
         names = [nodename, *map(self._child, MemoryEncryptionModel)]
         self._had = {
@@ -197,7 +199,7 @@ class Update:
     def _reserved(
         self, host: HostCapabilities, offer: Offer
     ) -> dict[MemoryEncryptionModel, int]:
-        uncovered = self._slots.strangers.count(self._holders, self._node)
+        uncovered = self._slots.strangers.count(self._holders)
         if not uncovered:
             return {}
         return reserved.reserve(

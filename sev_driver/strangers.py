@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Callable, Set
 from typing import Any
 
-from nova.conf import CONF
 from oslo_log import log as logging
 
 from sev_driver.ledger import Ledger
@@ -45,9 +44,7 @@ class Strangers:
         self._ledger = ledger
         self._known: frozenset[Run] = frozenset()
 
-    def count(
-        self, holders: Holders, nodename: str
-    ) -> dict[MemoryEncryptionModel, int]:
+    def count(self, holders: Holders) -> dict[MemoryEncryptionModel, int]:
         """Return how many of each model run; a model that is not there has none."""
         running = self._running.look()
         uncovered = {
@@ -55,25 +52,22 @@ class Strangers:
         }
         new = uncovered - self._known
         if new:
-            uncovered -= new - self._confirmed(new, holders, nodename)
+            uncovered -= new - self._confirmed(new, holders)
             self._tell(uncovered & new)
         self._known = frozenset(uncovered)
         models = [running[run] for run in uncovered]
         return {model: models.count(model) for model in set(models)}
 
-    def _confirmed(
-        self, new: Set[Run], holders: Holders, nodename: str
-    ) -> frozenset[Run]:
+    def _confirmed(self, new: Set[Run], holders: Holders) -> frozenset[Run]:
         """Return those that run still, and of which no migration holds the slot."""
         running = self._running.look()
-        moving = self._ledger.moving(CONF.host, nodename)
+        new &= running.keys()
+        unknown = {uuid for run in new for uuid in holders(running[run])}
+        moving = self._ledger.moving(unknown) if unknown else {}
         return frozenset(
             run
-            for run in new & running.keys()
-            if not any(
-                instance == run[0] and migration in holders(running[run])
-                for migration, instance in moving.items()
-            )
+            for run in new
+            if not any(moving.get(holder) == run[0] for holder in holders(running[run]))
         )
 
     def _tell(self, found: Set[Run]) -> None:

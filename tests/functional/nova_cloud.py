@@ -254,13 +254,24 @@ class Cloud(WithSEVDriver, base.ServersTestBase):
 
     def slots(self, hostname: str = COMPUTE) -> int | None:
         """Return the slots of a compute's SEV provider, None without one."""
-        uuid = self.providers(hostname).get(f"{hostname}_amd_sev")
-        if uuid is None:
-            return None
-        total: int = self._get_provider_inventory(uuid)["MEM_ENCRYPTION_CONTEXT"][
-            "total"
-        ]
-        return total
+        inventory = self.slot_inventories(hostname).get(f"{hostname}_amd_sev")
+        return None if inventory is None else inventory[0]
+
+    def slot_inventories(self, hostname: str = COMPUTE) -> dict[str, tuple[int, int]]:
+        """Return total and reserved of each provider that has slots, by its name."""
+        inventories = {
+            name: self._get_provider_inventory(uuid).get("MEM_ENCRYPTION_CONTEXT")
+            for name, uuid in self.providers(hostname).items()
+        }
+        return {
+            name: (inventory["total"], inventory["reserved"])
+            for name, inventory in inventories.items()
+            if inventory is not None
+        }
+
+    def traits(self, provider: str, hostname: str = COMPUTE) -> set[str]:
+        """Return the traits of one of a compute's providers, by its name."""
+        return set(self._get_provider_traits(self.providers(hostname)[provider]))
 
     def slots_used(self, hostname: str = COMPUTE) -> int:
         uuid = self.providers(hostname)[f"{hostname}_amd_sev"]

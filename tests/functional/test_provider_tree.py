@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 import nova_cloud
 import pytest
 from nova.conf import CONF
-from nova_cloud import ASKED_BY_FLAVOR, SLOTS, UEFI, WITH_SEV, Cloud
+from nova_cloud import SLOTS, WITH_SEV, Cloud
 from with_driver import SEV_DRIVER
 
 SEV_TRAIT = "HW_CPU_X86_AMD_SEV"
@@ -118,33 +118,3 @@ def test_a_host_that_loses_sev_loses_the_provider_at_its_restart(cloud: Cloud) -
     cloud.kvm_parameters.sev = True
     cloud.restart(host)
     assert cloud.slots(host) == SLOTS
-
-
-def as_nova_31_left_it(cloud: Cloud, host: str, server_id: str) -> None:
-    """Have the slots, and the guest's, on the root provider, and no child."""
-    api, providers = cloud.placement, cloud.providers(host)
-    root, child = providers[host], providers[f"{host}_amd_sev"]
-    inventories = f"/resource_providers/{root}/inventories"
-    body = api.get(inventories).body
-    body["inventories"]["MEM_ENCRYPTION_CONTEXT"] = {"total": SLOTS, "max_unit": 1}
-    assert api.put(inventories, body).status == 200
-    allocation = f"/allocations/{server_id}"
-    body = api.get(allocation, version="1.38").body
-    moved = body["allocations"].pop(child)["resources"]
-    body["allocations"][root]["resources"] |= moved
-    body["consumer_type"] = "INSTANCE"
-    assert api.put(allocation, body, version="1.38").status == 204
-    assert api.delete(f"/resource_providers/{child}").status == 204
-
-
-def test_slots_on_the_root_provider_move_to_the_child_with_their_guests(
-    cloud: Cloud,
-) -> None:
-    host = cloud.start_compute("reshaped")
-    server = cloud.boot(UEFI, ASKED_BY_FLAVOR, host=host)
-    as_nova_31_left_it(cloud, host, server["id"])
-    assert cloud.slots(host) is None
-    cloud.restart(host)
-    assert (cloud.slots(host), cloud.slots_used(host)) == (SLOTS, 1)
-    root = cloud.providers(host)[host]
-    assert "MEM_ENCRYPTION_CONTEXT" not in cloud._get_provider_inventory(root)
