@@ -118,8 +118,9 @@ def _asks(
     nova_asks = not requesters[0].startswith(selection.MODEL_KEY)
     if nova_asks and not named and releases.scheduler_chooses_model():
         default = MemoryEncryptionModel.AMD_SEV.value
-        source = f"{requesters[0]}, without {selection.NOVA_MODEL_KEY},"
-        asks.insert(0, ModelAsk(default, source))
+        key, owner = requesters[0].split(" of ", 1)
+        words = f"{key} without {selection.NOVA_MODEL_KEY} (which is {default})"
+        asks.insert(0, ModelAsk(default, owner, words))
     return asks
 
 

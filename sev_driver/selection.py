@@ -30,10 +30,11 @@ _REQUIRED_TRAIT = re.compile(
 
 @dataclasses.dataclass(frozen=True)
 class ModelAsk:
-    """One voice for a generation: ``source`` asks for the model named ``value``."""
+    """One voice for the model named ``value``: what ``owner`` has, in ``words``."""
 
     value: str
-    source: str
+    owner: str
+    words: str
 
     @property
     def model(self) -> MemoryEncryptionModel | None:
@@ -44,7 +45,7 @@ class ModelAsk:
             return None
 
     def __str__(self) -> str:
-        return f"{self.source} asks for {self.value}"
+        return f"{self.owner} has {self.words}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,11 +61,12 @@ def select(asks: Sequence[ModelAsk]) -> Selection:
     for ask in asks:
         if ask.model is None:
             names = ", ".join(model.value for model in MemoryEncryptionModel)
-            conflict = f"{ask.source} is {ask.value[:40]!r}, not one of {names}"
+            conflict = f"{ask.owner} has {ask.words[:60]}, not one of {names}"
             return Selection(MemoryEncryptionModel.AMD_SEV, conflict)
     for ask in asks[1:]:
         if ask.value != asks[0].value:
-            conflict = f"{asks[0]} and {ask}"
+            other = ask.words if ask.owner == asks[0].owner else str(ask)
+            conflict = f"{asks[0]} and {other}"
             return Selection(_first(asks), conflict)
     return Selection(_first(asks))
 
@@ -78,7 +80,8 @@ def flavor_asks(name: str, extra_specs: Mapping[str, str]) -> Iterator[ModelAsk]
     """Yield what the flavor ``name`` says of the generation."""
     for key in (NOVA_MODEL_KEY, MODEL_KEY):
         if key in extra_specs:
-            yield ModelAsk(extra_specs[key], f"{key} of flavor {name}")
+            value = extra_specs[key]
+            yield ModelAsk(value, f"flavor {name}", f"{key}={value}")
     yield from _trait_asks(f"flavor {name}", extra_specs.items())
 
 
@@ -89,7 +92,8 @@ def image_asks(name: str, properties: Mapping[str, str]) -> Iterator[ModelAsk]:
     """
     key = "hw_mem_encryption_model"
     if key in properties:
-        yield ModelAsk(properties[key], f"{key} of {name}")
+        value = properties[key]
+        yield ModelAsk(value, name, f"{key}={value}")
     yield from _trait_asks(name, properties.items())
 
 
@@ -98,4 +102,4 @@ def _trait_asks(owner: str, items: Iterable[tuple[str, str]]) -> Iterator[ModelA
         match = _REQUIRED_TRAIT.fullmatch(key)
         if match and value == "required":
             model = match.group(1).lower().replace("_", "-")
-            yield ModelAsk(model, f"{key} of {owner}")
+            yield ModelAsk(model, owner, f"{key}={value}")

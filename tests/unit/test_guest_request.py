@@ -213,19 +213,19 @@ def test_our_key_alone_asks_for_encryption() -> None:
         (
             ASKED | {"sev:model": ES},
             {"hw_mem_encryption_model": "amd-sev-snp"},
-            "sev:model of flavor m1.sev asks for amd-sev-es and "
-            f"hw_mem_encryption_model of image {UUID} asks for amd-sev-snp",
+            "flavor m1.sev has sev:model=amd-sev-es and "
+            f"image {UUID} has hw_mem_encryption_model=amd-sev-snp",
         ),
         (
             ASKED | {"sev:model": ES, "trait:HW_CPU_X86_AMD_SEV": "required"},
             {},
-            "sev:model of flavor m1.sev asks for amd-sev-es and "
-            "trait:HW_CPU_X86_AMD_SEV of flavor m1.sev asks for amd-sev",
+            "flavor m1.sev has sev:model=amd-sev-es and "
+            "trait:HW_CPU_X86_AMD_SEV=required",
         ),
         (
             {"sev:model": "sev-es"},
             {},
-            "sev:model of flavor m1.sev is 'sev-es', not one of amd-sev, amd-sev-es, "
+            "flavor m1.sev has sev:model=sev-es, not one of amd-sev, amd-sev-es, "
             "amd-sev-snp",
         ),
         (
@@ -249,8 +249,8 @@ def test_what_the_scheduler_takes_for_sev_is_a_voice(
     monkeypatch.setattr(releases, "scheduler_chooses_model", lambda: True)
     request = guest_request.of(instance(ASKED | {"sev:model": ES}))
     assert request is not None and request.conflict == (
-        "hw:mem_encryption of flavor m1.sev, without hw:mem_encryption_model, asks "
-        "for amd-sev and sev:model of flavor m1.sev asks for amd-sev-es"
+        "flavor m1.sev has hw:mem_encryption without hw:mem_encryption_model "
+        "(which is amd-sev) and sev:model=amd-sev-es"
     )
     named = ASKED | {"sev:model": ES, "hw:mem_encryption_model": ES}
     request = guest_request.of(instance(named))

@@ -49,8 +49,9 @@ from sev_driver.selection import ModelAsk
 
 MANUAL = pathlib.Path(__file__).parents[2] / "doc/source/admin/messages.rst"
 SEV = MemoryEncryptionModel.AMD_SEV
-ES = ModelAsk("amd-sev-es", "sev:model of flavor m1.sev")
-SNP = ModelAsk("amd-sev-snp", "hw_mem_encryption_model of image 1")
+ES = ModelAsk("amd-sev-es", "flavor m1.sev", "sev:model=amd-sev-es")
+SNP = ModelAsk("amd-sev-snp", "flavor m1.sev", "trait:SNP=required")
+WRONG = ModelAsk("sev-es", "flavor m1.sev", "sev:model=sev-es")
 ON = ModelCapability(SEV, slots=15, slots_source="libvirt")
 GOOD = GuestRequest(SEV, ("hw:mem_encryption of flavor m1.sev",), firmware_type="uefi")
 SEV_ES, SEV_SNP = MemoryEncryptionModel.AMD_SEV_ES, MemoryEncryptionModel.AMD_SEV_SNP
@@ -60,7 +61,7 @@ REQUESTS: dict[Requirement, list[dict[str, object]]] = {
     Requirement.AGREEMENT: [
         {"conflict": "hw_mem_encryption of image 1 denies it"},
         {"conflict": selection.select([ES, SNP]).conflict},
-        {"conflict": selection.select([ModelAsk("sev-es", "sev:model")]).conflict},
+        {"conflict": selection.select([WRONG]).conflict},
     ],
     Requirement.FIRMWARE_STATELESS: [{"model": MemoryEncryptionModel.AMD_SEV_SNP}],
     Requirement.MACHINE_TYPE: [{"machine_type": Setting("pc", "hw_machine_type")}],

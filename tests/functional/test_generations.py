@@ -1,0 +1,153 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Guests of each generation on one host, asked for as each Nova release can."""
+
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+
+import nova_cloud
+import novas
+import pytest
+from nova_cloud import COMPUTE, UEFI, Cloud, find
+
+from sev_driver import traits
+from sev_driver.model import MemoryEncryptionModel
+
+SEV = MemoryEncryptionModel.AMD_SEV
+ES = MemoryEncryptionModel.AMD_SEV_ES
+SNP = MemoryEncryptionModel.AMD_SEV_SNP
+
+EVERY_GENERATION = novas.WITH_SEV.replace(
+    "</features>",
+    "<launchSecurity supported='yes'><enum name='sectype'>"
+    "<value>sev</value><value>sev-snp</value></enum></launchSecurity></features>",
+)
+SLOTS = {SEV: 100, ES: 2, SNP: 13}
+IMAGES = {SEV: UEFI, ES: UEFI, SNP: UEFI | {"hw_firmware_stateless": "true"}}
+ASKED = {"hw:mem_encryption": "true"}
+
+
+def asking(model: MemoryEncryptionModel) -> dict[str, str]:
+    """Return the flavor keys that ask for ``model`` on this Nova."""
+    if model is SEV:
+        trait = {"trait:HW_CPU_X86_AMD_SEV": "required"}
+        return ASKED | (trait if novas.RELEASE < 32 else {})
+    if (34 if model is SNP else 32) <= novas.RELEASE:
+        return ASKED | {"hw:mem_encryption_model": model.value}
+    slot = {"resources:MEM_ENCRYPTION_CONTEXT": "1"} if novas.RELEASE >= 32 else ASKED
+    trait = {f"trait:{traits.name(model)}": "required"}
+    return {"sev:model": model.value} | slot | trait
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Cloud]:
+    with nova_cloud.cloud(compute=False) as cloud:
+        cloud.flags(num_sev_es_guests=SLOTS[ES], group="sev")
+        for name in ("sev", "sev_es", "sev_snp"):
+            setattr(cloud.kvm_parameters, name, True)
+        with cloud.domain_features(EVERY_GENERATION):
+            cloud.start_compute(
+                COMPUTE, libvirt_version=11_003_000, qemu_version=10_000_000
+            )
+            yield cloud
+
+
+def pool(cloud: Cloud, model: MemoryEncryptionModel) -> tuple[int, int]:
+    """Return total and used slots of a generation's provider."""
+    uuid = cloud.providers()[f"{COMPUTE}_{model.symbol}"]
+    inventory = cloud._get_provider_inventory(uuid)["MEM_ENCRYPTION_CONTEXT"]
+    used = cloud._get_provider_usages(uuid)["MEM_ENCRYPTION_CONTEXT"]
+    return inventory["total"], used
+
+
+def test_each_generation_has_its_slots(cloud: Cloud) -> None:
+    assert {model: pool(cloud, model)[0] for model in SLOTS} == SLOTS
+
+
+@pytest.mark.parametrize(
+    ("model", "kind", "policy"),
+    [
+        (SEV, "sev", "0x0033"),
+        (ES, "sev", "0x0037"),
+        (SNP, "sev-snp", "0x00030000"),
+    ],
+)
+def test_a_guest_of_each_generation(
+    model: MemoryEncryptionModel, kind: str, policy: str, cloud: Cloud
+) -> None:
+    server = cloud.boot(IMAGES[model], asking(model))
+
+    (xml,) = cloud.defined
+    assert find(xml, "launchSecurity").get("type") == kind
+    assert find(xml, "launchSecurity/policy").text == policy
+    locked = ET.fromstring(xml).find("memoryBacking/locked")
+    assert (locked is None) == (model is SNP)
+    if model is not SEV:
+        assert find(xml, "os").get("firmware") == "efi"
+    assert pool(cloud, model) == (SLOTS[model], 1)
+    cloud.defined.clear()
+    cloud.hard_reboot(server)
+    assert find(cloud.defined[-1], "launchSecurity/policy").text == policy
+    cloud._delete_server(server)
+    assert pool(cloud, model) == (SLOTS[model], 0)
+
+
+def test_the_image_may_name_the_generation(cloud: Cloud) -> None:
+    # On an older Nova the flavor still has to find the pool.
+    specs = ASKED if novas.RELEASE >= 32 else asking(ES)
+    specs.pop("sev:model", None)
+    server = cloud.boot(UEFI | {"hw_mem_encryption_model": "amd-sev-es"}, specs)
+    assert find(cloud.defined[0], "launchSecurity/policy").text == "0x0037"
+    cloud._delete_server(server)
+
+
+def test_ways_that_disagree_are_both_named(cloud: Cloud) -> None:
+    named = asking(ES) | {"sev:model": "amd-sev-snp"}
+    server = cloud.boot(UEFI, named, state="ERROR")
+    fault = cloud.fault(server)
+    assert "and sev:model=amd-sev-snp" in fault or "sev:model=amd-sev-snp and" in fault
+    assert "make the two agree" in fault
+    assert not cloud.defined
+    cloud._delete_server(server)
+
+
+def test_a_slot_of_another_generation_is_not_taken(cloud: Cloud) -> None:
+    """Both slots of SEV-ES are in use, and nothing but the pool is left to ask."""
+    guests = [cloud.boot(UEFI, asking(ES)) for _ in range(SLOTS[ES])]
+    cloud.defined.clear()
+    blind = {"sev:model": "amd-sev-es", "resources:MEM_ENCRYPTION_CONTEXT": "1"}
+
+    refused = cloud.boot(UEFI, blind, state="ERROR")
+
+    assert not cloud.defined
+    assert "the slot it was given on this host is one of AMD SEV" in cloud.log
+    cloud._delete_server(refused)
+    for guest in guests:
+        cloud._delete_server(guest)
+    assert [pool(cloud, model)[1] for model in SLOTS] == [0, 0, 0]
+
+
+def test_our_key_without_a_slot_is_refused_in_words(cloud: Cloud) -> None:
+    server = cloud.boot(UEFI, {"sev:model": "amd-sev-es"}, state="ERROR")
+    assert "set resources:MEM_ENCRYPTION_CONTEXT=1" in cloud.fault(server)
+    cloud._delete_server(server)
+
+
+def test_snp_without_stateless_firmware_is_refused_in_words(cloud: Cloud) -> None:
+    if novas.RELEASE >= 34:
+        with pytest.raises(nova_cloud.ApiError, match="hw_firmware_stateless"):
+            cloud.boot(UEFI, asking(SNP))
+        return
+    server = cloud.boot(UEFI, asking(SNP), state="ERROR")
+    assert "hw_firmware_stateless=true" in cloud.fault(server)
+    cloud._delete_server(server)
