@@ -45,7 +45,8 @@ def asking(model: MemoryEncryptionModel) -> dict[str, str]:
     if (34 if model is SNP else 32) <= novas.RELEASE:
         return ASKED | {"hw:mem_encryption_model": model.value}
     slot = {"resources:MEM_ENCRYPTION_CONTEXT": "1"} if novas.RELEASE >= 32 else ASKED
-    trait = {f"trait:{traits.name(model)}": "required"}
+    name = traits.choose(model, traits.is_standard(model)).wanted
+    trait = {f"trait:{name}": "required"}
     return {"sev:model": model.value} | slot | trait
 
 
