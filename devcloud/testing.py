@@ -13,6 +13,7 @@
 
 import dataclasses
 import subprocess
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from devcloud.settings import CloudSettings
 from devcloud.simhost.settings import HostSettings
 
 INSTANCE_TIMEOUT = 60
+SLOT = "MEM_ENCRYPTION_CONTEXT"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,15 +175,28 @@ class CloudFixture(fixtures.Fixture):
             text=True,
         ).stdout
 
+    def inventory(self) -> dict[str, tuple[int, int]]:
+        """Slots in Placement, total and reserved, by the name of their provider."""
+        found = {}
+        for name, answer in self._slots("inventories"):
+            slots = answer["inventories"].get(SLOT)
+            if slots:
+                found[name] = slots["total"], slots["reserved"]
+        return found
+
     def usage(self) -> dict[str, int]:
         """Slots allocated in Placement, by the name of their provider."""
-        usages = {}
-        for provider in self.connection.placement.resource_providers():
-            url = f"/resource_providers/{provider.id}/usages"
-            used = self.connection.placement.get(url).json()["usages"]
-            if "MEM_ENCRYPTION_CONTEXT" in used:
-                usages[provider.name] = used["MEM_ENCRYPTION_CONTEXT"]
-        return usages
+        return {
+            name: answer["usages"][SLOT]
+            for name, answer in self._slots("usages")
+            if SLOT in answer["usages"]
+        }
+
+    def _slots(self, what: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        placement = self.connection.placement
+        for provider in placement.resource_providers():
+            answer = placement.get(f"/resource_providers/{provider.id}/{what}")
+            yield provider.name, answer.json()
 
     def log(self, name: str = "nova") -> str:
         return self.cloud.layout.log(name).read_text()

@@ -43,6 +43,8 @@ class DomainFacts:
     policy: int | None
     machine: str
     loader: str | None
+    #: How the firmware is mapped: "pflash", or "rom".
+    loader_type: str | None
     locked: bool
     #: Its virtio devices, and whether each has iommu on.
     virtio: dict[str, bool]
@@ -56,6 +58,7 @@ class DomainFacts:
             policy=None if policy is None else int(policy, 16),
             machine=_attribute(domain, "os/type", "machine") or "",
             loader=domain.findtext("os/loader"),
+            loader_type=_attribute(domain, "os/loader", "type"),
             locked=domain.find("memoryBacking/locked") is not None,
             virtio={
                 _name(device): device.find("driver[@iommu='on']") is not None

@@ -121,19 +121,6 @@ class Lab(CloudFixture):
         file.write_bytes(etree.tostring(domain))
         self.virsh("define", str(file))
 
-    def inventory(self) -> dict[str, tuple[int, int]]:
-        """Slots in Placement, total and reserved, by the name of their provider."""
-        placement = self.connection.placement
-        found = {}
-        for provider in placement.resource_providers():
-            url = f"/resource_providers/{provider.id}/inventories"
-            slots = (
-                placement.get(url).json()["inventories"].get("MEM_ENCRYPTION_CONTEXT")
-            )
-            if slots:
-                found[provider.name] = slots["total"], slots["reserved"]
-        return found
-
 
 def ports(first: int) -> range:
     """Some of this process' own: between a look at a port and its use another

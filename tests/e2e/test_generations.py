@@ -1,0 +1,251 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""SEV, SEV-ES and SEV-SNP on one host, whose slots two of them share."""
+
+import contextlib
+import dataclasses
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from lab import eventually
+
+from devcloud.simhost import userland
+from devcloud.testing import CloudFixture
+
+SEV, SEV_ES, SNP = "node1_amd_sev", "node1_amd_sev_es", "node1_amd_sev_snp"
+NONE_USED = {SEV: 0, SEV_ES: 0, SNP: 0}
+#: 15 ASIDs: 10 of plain SEV, and 5 that SEV-ES, here with 2, and SEV-SNP share.
+HOST: dict[str, Any] = {"min_asid": 6, "sev_es": True, "sev_snp": True}
+NOVA = {
+    "DEFAULT": {"update_resources_interval": "1"},
+    "sev": {"num_sev_es_guests": "2"},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Generation:
+    provider: str
+    launch_security: str
+    policy: int
+    loader_type: str
+    locked: bool
+    model: str | None = None
+
+    @property
+    def pool(self) -> str:
+        return "sev" if self.provider == SEV else "sev_es_snp"
+
+
+GENERATIONS = {
+    "sev": Generation(SEV, "sev", 0x33, "pflash", True),
+    "es": Generation(SEV_ES, "sev", 0x37, "pflash", True, "amd-sev-es"),
+    "snp": Generation(SNP, "sev-snp", 0x30000, "rom", False, "amd-sev-snp"),
+}
+
+
+class Split(CloudFixture):
+    """A cloud of one host with a flavor and an image for each generation."""
+
+    def _setUp(self) -> None:
+        super()._setUp()
+        uefi = self.make_image("uefi", hw_firmware_type="uefi")
+        stateless = self.make_image(
+            "stateless", hw_firmware_type="uefi", hw_firmware_stateless="true"
+        )
+        self.bios = self.make_image("bios")
+        self.plain = self.make_flavor("plain")
+        self.parts = {}
+        for name, generation in GENERATIONS.items():
+            asks = {"hw__mem_encryption": "true"}
+            if generation.model:
+                asks["hw__mem_encryption_model"] = generation.model
+            image = stateless if name == "snp" else uefi
+            self.parts[name] = self.make_flavor(name, **asks), image
+
+    def boot_one(self, name: str) -> Any:
+        server = self.boot(name, *self.parts[name])
+        assert server.status == "ACTIVE", server.fault
+        return server
+
+    def see_encrypted(self, server: Any, name: str) -> None:
+        domain, wanted = self.domain(server), GENERATIONS[name]
+        assert domain.launch_security == wanted.launch_security
+        assert domain.policy == wanted.policy
+        assert domain.loader and "OVMF" in domain.loader
+        assert domain.loader_type == wanted.loader_type
+        assert domain.locked is wanted.locked
+        assert domain.virtio and all(domain.virtio.values()), domain.virtio
+        assert "q35" in domain.machine
+
+    def held(self) -> dict[str, int]:
+        """Slots that the hardware has given away, by its own count."""
+        return self.cloud.hosts[0].slots_in_use()
+
+
+@pytest.fixture(scope="module")
+def split(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Split]:
+    if not userland.is_here("trixie"):
+        pytest.skip("Debian 13 is not unpacked: make setup-trixie")
+    state = tmp_path_factory.mktemp("split")
+    with Split(state, nova=NOVA, distribution="trixie", **HOST) as cloud:
+        yield cloud
+
+
+@pytest.fixture(scope="module")
+def debian_12(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Split]:
+    with Split(tmp_path_factory.mktemp("debian-12"), nova=NOVA, **HOST) as cloud:
+        yield cloud
+
+
+def test_all_three_run_side_by_side_and_each_takes_a_slot_of_its_own(
+    split: Split,
+) -> None:
+    assert split.inventory() == {SEV: (10, 0), SEV_ES: (2, 0), SNP: (3, 0)}
+
+    servers = {name: split.boot_one(name) for name in GENERATIONS}
+    plain = split.boot("plain", split.plain, split.bios)
+
+    for name, server in servers.items():
+        split.see_encrypted(server, name)
+    assert split.usage() == {SEV: 1, SEV_ES: 1, SNP: 1}
+    assert split.held() == {"sev": 1, "sev_es_snp": 2}
+    assert plain.status == "ACTIVE", plain.fault
+    domain = split.domain(plain)
+    assert domain.launch_security is None
+    assert domain.loader is None
+    assert not domain.locked
+    assert not any(domain.virtio.values())
+
+    for server in (*servers.values(), plain):
+        split.delete(server)
+    eventually("all slots are free", lambda: split.usage() == NONE_USED)
+    assert split.held() == {"sev": 0, "sev_es_snp": 0}
+
+
+@pytest.mark.parametrize("name", ["es", "snp"])
+def test_it_lives_as_other_guests_do(split: Split, name: str) -> None:
+    server = split.boot_one(name)
+    for action, parameters in (
+        ("reboot", {"type": "SOFT"}),
+        ("reboot", {"type": "HARD"}),
+        ("os-stop", None),
+        ("os-start", None),
+        ("rescue", {"rescue_image_ref": split.bios}),
+        ("unrescue", None),
+        ("rebuild", {"imageRef": split.parts[name][1]}),
+    ):
+        outcome = split.act(server, action, parameters)
+
+        assert outcome.result == "Success", (action, outcome.details)
+        split.see_encrypted(server, name)
+        running = {GENERATIONS[name].pool: int(action != "os-stop")}
+        assert split.held() == {"sev": 0, "sev_es_snp": 0} | running, action
+        assert split.usage() == NONE_USED | {GENERATIONS[name].provider: 1}
+    split.delete(server)
+    eventually("its slot is free", lambda: split.usage() == NONE_USED)
+
+
+@pytest.mark.parametrize("name", ["es", "snp"])
+def test_a_reboot_from_inside_ends_it_and_a_start_brings_it_back(
+    split: Split, name: str
+) -> None:
+    server = split.boot_one(name)
+    domain, compute = server.instance_name, split.connection.compute
+
+    def type_reset() -> bool:
+        """In the firmware's shell, which comes up after some seconds."""
+        with contextlib.suppress(subprocess.CalledProcessError):  # it is off
+            for key in ("ENTER", *"RESET", "ENTER"):
+                split.virsh("send-key", domain, f"KEY_{key}")
+                time.sleep(0.2)
+        return "shut off" in split.virsh("domstate", domain)
+
+    eventually("the guest reboots", type_reset, timeout=90)
+
+    # Its registers are encrypted: nobody can reset them, so QEMU ends.
+    assert split.held() == {"sev": 0, "sev_es_snp": 0}
+    eventually(
+        "Nova has noticed", lambda: compute.get_server(server).status == "SHUTOFF"
+    )
+    assert split.usage() == NONE_USED | {GENERATIONS[name].provider: 1}
+    assert split.act(server, "os-start").result == "Success"
+    split.see_encrypted(server, name)
+    split.delete(server)
+    eventually("its slot is free", lambda: split.usage() == NONE_USED)
+
+
+DOMAIN = """
+<domain type='kvm'>
+  <name>{name}</name>
+  <memory unit='MiB'>64</memory>
+  <memoryBacking><locked/></memoryBacking>
+  <os firmware='efi'>
+    <type arch='x86_64' machine='q35'>hvm</type>
+    <firmware><feature enabled='no' name='secure-boot'/></firmware>
+    <loader stateless='{stateless}'/>
+  </os>
+  <features><acpi/></features>
+  <launchSecurity type='{launch_security}'><policy>{policy}</policy></launchSecurity>
+</domain>
+"""
+
+
+def test_guests_that_nova_does_not_know_are_reserved(split: Split) -> None:
+    offered = split.inventory()
+    for name, generation in GENERATIONS.items():
+        file = split.cloud.layout.tmp / f"{name}.xml"
+        file.write_text(
+            DOMAIN.format(
+                name=name,
+                launch_security=generation.launch_security,
+                policy=generation.policy,
+                stateless="yes" if name == "snp" else "no",
+            )
+        )
+        split.virsh("create", str(file))
+
+    reserved = {SEV: (10, 1), SEV_ES: (2, 1), SNP: (3, 1)}
+    eventually("they are reserved", lambda: split.inventory() == reserved)
+    assert split.usage() == NONE_USED
+    # Of two SEV-ES slots a stranger has one.
+    first = split.boot_one("es")
+    second = split.boot("second", *split.parts["es"])
+    assert second.status == "ERROR"
+    assert second.fault["message"].startswith("No valid host was found.")
+
+    for name in GENERATIONS:
+        split.virsh("destroy", name)
+    eventually("they are given back", lambda: split.inventory() == offered)
+    for server in (first, second):
+        split.delete(server)
+    eventually("its slot is free", lambda: split.usage() == NONE_USED)
+
+
+def test_debian_12_refuses_snp_in_words_and_runs_es(debian_12: Split) -> None:
+    version = debian_12.virsh("version", "--daemon")
+    if "libvirt 9." not in version:
+        pytest.skip("this machine's libvirt knows SEV-SNP")
+    reason = "AMD SEV-SNP is off on this host: it needs libvirt 10.5.0 and QEMU 9.1.0"
+    assert reason in debian_12.log()
+    assert debian_12.inventory() == {SEV: (10, 0), SEV_ES: (2, 0)}
+
+    snp = debian_12.boot("snp", *debian_12.parts["snp"])
+    es = debian_12.boot_one("es")
+
+    assert snp.status == "ERROR"
+    assert snp.fault["message"].startswith("No valid host was found.")
+    debian_12.see_encrypted(es, "es")
+    assert debian_12.held() == {"sev": 0, "sev_es_snp": 1}
