@@ -12,6 +12,8 @@
 
 """What nova-compute's log says of the host at start, and when it changes."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Iterator
 

@@ -12,6 +12,8 @@
 
 """What this host can encrypt: a verdict for each model, and its reason."""
 
+from __future__ import annotations
+
 import dataclasses
 import enum
 from collections.abc import Iterator, Mapping

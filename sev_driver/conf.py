@@ -12,6 +12,8 @@
 
 """Options of nova.conf that sev_driver reads."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 
 from oslo_config import cfg, types

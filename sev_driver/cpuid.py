@@ -11,6 +11,8 @@
 #    under the License.
 """CPUID 0x8000001F: what the processor itself says of memory encryption."""
 
+from __future__ import annotations
+
 import dataclasses
 import re
 import struct
@@ -84,7 +86,7 @@ class MemoryEncryptionLeaf:
         return self.sev and self.ecx > 0 and self.edx > 0
 
     @classmethod
-    def from_record(cls, record: bytes) -> "MemoryEncryptionLeaf":
+    def from_record(cls, record: bytes) -> MemoryEncryptionLeaf:
         """Read what ``/dev/cpu/N/cpuid`` gives for one leaf.
 
         :raises MalformedCpuid: not 16 bytes.
@@ -94,7 +96,7 @@ class MemoryEncryptionLeaf:
         return cls(*_RECORD.unpack(record))
 
     @classmethod
-    def from_file(cls, data: bytes) -> "MemoryEncryptionLeaf":
+    def from_file(cls, data: bytes) -> MemoryEncryptionLeaf:
         """Read a saved leaf: 16 bytes, or the text of ``cpuid -1 -r``.
 
         :raises MalformedCpuid: neither of them.

@@ -16,6 +16,8 @@ of the whole host, the kernel, the secure processor, libvirt and QEMU, the slots
 the firmware of guests. A source that knows nothing raises no obstacle.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 
 from sev_driver import kernel_obstacles, slot_counts

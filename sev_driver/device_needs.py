@@ -11,6 +11,8 @@
 #    under the License.
 """What each device of an encrypted guest needs to do DMA."""
 
+from __future__ import annotations
+
 from lxml import etree
 
 from sev_driver import safe_xml

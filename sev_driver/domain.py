@@ -16,6 +16,8 @@ Each transform takes the ``<domain>`` element and changes it in place. Applied
 twice it changes nothing more, and the order of the list does not matter.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Callable
 

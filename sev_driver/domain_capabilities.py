@@ -11,6 +11,8 @@
 #    under the License.
 """libvirt's ``<domainCapabilities>``, as far as it concerns SEV."""
 
+from __future__ import annotations
+
 import dataclasses
 import re
 
@@ -40,7 +42,7 @@ class DomainCapabilities:
     loaders: frozenset[str] = frozenset()
 
     @classmethod
-    def parse(cls, xml: str | bytes) -> "DomainCapabilities":
+    def parse(cls, xml: str | bytes) -> DomainCapabilities:
         """Read a ``<domainCapabilities>`` document.
 
         :raises MalformedCapabilities: not such a document.

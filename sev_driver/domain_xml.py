@@ -11,6 +11,8 @@
 #    under the License.
 """The XML of domains and devices, read and written."""
 
+from __future__ import annotations
+
 from lxml import etree
 
 from sev_driver import safe_xml

@@ -28,6 +28,8 @@
       OperationNotSupported     .operation .model .reason
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -76,7 +78,7 @@ class UnreadableParameter(DetectionError):
 class RequirementsNotMet(SevDriverError):
     """A guest asks for encryption that it cannot have on this host."""
 
-    def __init__(self, violations: "Sequence[Violation]") -> None:
+    def __init__(self, violations: Sequence[Violation]) -> None:
         super().__init__(" ".join(str(violation) for violation in violations))
         self.violations = tuple(violations)
 
@@ -88,7 +90,7 @@ class DomainXMLError(SevDriverError):
 class EncryptionLost(SevDriverError):
     """A domain would run without the encryption that was asked for."""
 
-    def __init__(self, domain: str, model: "MemoryEncryptionModel", found: str) -> None:
+    def __init__(self, domain: str, model: MemoryEncryptionModel, found: str) -> None:
         super().__init__(
             f"Guest {domain} asked for {model.title}, but its domain XML has {found}: "
             f"hard reboot the server to have the XML made anew."
@@ -102,7 +104,7 @@ class OperationNotSupported(SevDriverError):
     """An operation that the encryption rules out."""
 
     def __init__(
-        self, operation: str, model: "MemoryEncryptionModel", reason: str
+        self, operation: str, model: MemoryEncryptionModel, reason: str
     ) -> None:
         super().__init__(
             f"{operation} is not possible for a guest encrypted by {model.title}: "

@@ -11,6 +11,8 @@
 #    under the License.
 """All that is read of a host, before anything is concluded from it."""
 
+from __future__ import annotations
+
 import dataclasses
 import re
 from collections.abc import Mapping

@@ -11,6 +11,8 @@
 #    under the License.
 """QEMU's firmware descriptors: which firmware fits which model."""
 
+from __future__ import annotations
+
 import dataclasses
 import fnmatch
 import json
@@ -42,7 +44,7 @@ class FirmwareDescriptor:
     features: frozenset[str]
 
     @classmethod
-    def parse(cls, text: str | bytes) -> "FirmwareDescriptor":
+    def parse(cls, text: str | bytes) -> FirmwareDescriptor:
         """Read a descriptor as QEMU's ``docs/interop/firmware.json`` has it.
 
         :raises MalformedFirmware: it is not of that form.

@@ -11,6 +11,8 @@
 #    under the License.
 """The folders of firmware descriptors, in libvirt's order."""
 
+from __future__ import annotations
+
 import os
 import pathlib
 from collections.abc import Sequence

@@ -12,6 +12,8 @@
 
 """Devices that an encrypted guest cannot have, found in its domain XML."""
 
+from __future__ import annotations
+
 import itertools
 from collections.abc import Iterable, Iterator
 

@@ -12,6 +12,8 @@
 
 """The last look at a domain before it starts: is it encrypted as asked?"""
 
+from __future__ import annotations
+
 from lxml import etree
 
 from sev_driver import launch_security

@@ -12,6 +12,8 @@
 
 """What libvirt says of this host. The only libvirt importer."""
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 from typing import Protocol
@@ -88,7 +90,7 @@ class _Glance:
     descriptors: firmware_folders.Glance
 
     @classmethod
-    def take(cls) -> "_Glance":
+    def take(cls) -> _Glance:
         return cls(
             kernel.read_kvm_parameters(),
             kernel.read_sev_device(),

@@ -13,9 +13,11 @@
 
 """How many slots of each model Placement is told of, and why so many."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Optional
 
 from sev_driver.capabilities import HostCapabilities, ModelCapability
 from sev_driver.model import MemoryEncryptionModel
@@ -34,7 +36,7 @@ CAP_OPTIONS = {
 }
 
 #: The operator's limits; None where there is none.
-Caps = Mapping[MemoryEncryptionModel, int | None]
+Caps = Mapping[MemoryEncryptionModel, Optional[int]]
 
 
 @dataclasses.dataclass(frozen=True)

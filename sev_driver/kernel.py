@@ -15,6 +15,8 @@ Each reader takes what this process may read. What it may not read is unknown,
 never absent.
 """
 
+from __future__ import annotations
+
 import fcntl
 import functools
 import grp

@@ -11,6 +11,8 @@
 #    under the License.
 """What in the kernel, and in the secure processor below it, keeps a model off."""
 
+from __future__ import annotations
+
 from sev_driver import slot_counts
 from sev_driver.capabilities import Hindrance, Obstacle
 from sev_driver.facts import HostFacts, KvmParameter, Version

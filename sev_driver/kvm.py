@@ -11,6 +11,8 @@
 #    under the License.
 """The kinds of guest that /dev/kvm offers: KVM_CAP_VM_TYPES."""
 
+from __future__ import annotations
+
 import dataclasses
 from typing import Final
 

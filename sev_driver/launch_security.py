@@ -12,7 +12,10 @@
 
 """libvirt's ``<launchSecurity>`` for each generation, as values."""
 
+from __future__ import annotations
+
 import dataclasses
+from typing import Union
 
 from lxml import etree
 
@@ -67,7 +70,7 @@ class SnpLaunchSecurity:
         return element
 
 
-LaunchSecurity = SevLaunchSecurity | SnpLaunchSecurity
+LaunchSecurity = Union[SevLaunchSecurity, SnpLaunchSecurity]
 
 
 def from_element(element: etree._Element) -> LaunchSecurity:

@@ -12,6 +12,8 @@
 
 """Which operations the encryption rules out, and why: one table."""
 
+from __future__ import annotations
+
 import dataclasses
 import enum
 

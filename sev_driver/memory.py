@@ -12,6 +12,8 @@
 
 """How much memory encrypted guests pin beyond their RAM, and what to reserve."""
 
+from __future__ import annotations
+
 import dataclasses
 
 #: Stein's nova-spec "amd-sev-libvirt-support", KiB a guest: UEFI ROM, flash for

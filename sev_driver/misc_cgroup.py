@@ -11,6 +11,8 @@
 #    under the License.
 """The kernel's misc control group: ASIDs by name, as capacity or as use."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping
 

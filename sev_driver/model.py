@@ -12,6 +12,8 @@
 
 """The ways in which AMD hardware encrypts a guest's memory."""
 
+from __future__ import annotations
+
 import enum
 
 import os_traits

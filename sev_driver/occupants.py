@@ -13,6 +13,8 @@
 
 """Which running domains hold an encryption key."""
 
+from __future__ import annotations
+
 from sev_driver.domain_xml import parse
 from sev_driver.model import MemoryEncryptionModel
 from sev_driver.policy import SevPolicy

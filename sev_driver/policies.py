@@ -12,6 +12,8 @@
 
 """The operator's guest policies, one for each generation."""
 
+from __future__ import annotations
+
 import dataclasses
 
 from sev_driver.exceptions import ConfigurationError

@@ -12,18 +12,23 @@
 
 """Guest policies: what the host may do to an encrypted guest, as named bits."""
 
+from __future__ import annotations
+
 import enum
 import re
-from typing import Self
+from typing import TypeVar
 
 _SEPARATORS = re.compile(r"[|,\s]+")
 
 
-class _Policy(enum.IntFlag, boundary=enum.KEEP):
+_P = TypeVar("_P", bound="_Policy")
+
+
+class _Policy(enum.IntFlag):
     """What both kinds of policy have in common: text in, checked number out."""
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls: type[_P], text: str) -> _P:
         """Read a policy as libvirt writes it, or by its bits' names.
 
         :param text: a number in decimal, or hexadecimal with ``0x``; or names,

@@ -12,6 +12,8 @@
 
 """Whether the slot that a guest was given is of the generation it asked for."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 

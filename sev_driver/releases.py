@@ -12,6 +12,8 @@
 
 """How Nova releases differ. No other module asks which Nova this is."""
 
+from __future__ import annotations
+
 import functools
 import importlib.metadata
 import threading

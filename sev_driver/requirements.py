@@ -12,6 +12,8 @@
 
 """What a guest must have to be encrypted, checked all at once."""
 
+from __future__ import annotations
+
 import dataclasses
 import enum
 import itertools
@@ -73,7 +75,7 @@ class GuestRequest:
     scsi_model: str | None = None
     passthrough: tuple[Setting, ...] = ()
 
-    def with_passthrough(self, devices: tuple[Setting, ...]) -> "GuestRequest":
+    def with_passthrough(self, devices: tuple[Setting, ...]) -> GuestRequest:
         """Return this request with more devices of the host."""
         return dataclasses.replace(self, passthrough=self.passthrough + devices)
 

@@ -13,6 +13,8 @@
 
 """Slots that are gone, though no allocation in Placement says so."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Iterator, Mapping
 

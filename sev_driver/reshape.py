@@ -13,6 +13,8 @@
 
 """Allocations in Placement's own terms: who holds slots, and where they belong."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 

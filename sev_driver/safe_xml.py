@@ -12,6 +12,8 @@
 
 """XML from outside, read without entities, network or unbounded size."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from lxml import etree

@@ -12,6 +12,8 @@
 
 """Which generation a guest asks for, from all that say so."""
 
+from __future__ import annotations
+
 import dataclasses
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence

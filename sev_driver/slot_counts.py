@@ -16,6 +16,8 @@ and then says nothing here; of those that know, the least one is the truth, sinc
 a slot that one of them lacks cannot be used.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Iterator
 

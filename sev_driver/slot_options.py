@@ -13,6 +13,8 @@
 
 """Options that say how many slots are offered, and on which resource provider."""
 
+from __future__ import annotations
+
 from oslo_config import cfg
 
 from sev_driver.model import MemoryEncryptionModel

@@ -13,6 +13,8 @@
 
 """Which traits say what a host can encrypt."""
 
+from __future__ import annotations
+
 import dataclasses
 
 import os_traits

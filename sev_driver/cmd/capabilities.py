@@ -16,6 +16,8 @@ machine it runs on; it needs neither Nova nor libvirt. The conclusion is the
 driver's own code.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import pathlib

@@ -23,6 +23,8 @@ other Python programs nothing, and stays when Nova is upgraded.
 It imports nothing of sev_driver, so that it can be run by its path as well.
 """
 
+from __future__ import annotations
+
 import argparse
 import importlib
 import importlib.metadata
