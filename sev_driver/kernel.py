@@ -133,9 +133,21 @@ def read_misc_capacity() -> Mapping[str, int]:
 
     Only the host's root group has the file; a container has none.
     """
+    return _read_misc("misc.capacity")
+
+
+def read_misc_current() -> Mapping[str, int]:
+    """Return what is in use of that, empty where it cannot be read.
+
+    Older kernels have the file in all groups but the root.
+    """
+    return _read_misc("misc.current")
+
+
+def _read_misc(name: str) -> Mapping[str, int]:
     for folder in CONTROL_GROUPS:
         try:
-            with (folder / "misc.capacity").open("rb") as file:
+            with (folder / name).open("rb") as file:
                 text = file.read(_FILE_BYTES).decode("ascii", "replace")
             return misc_cgroup.parse(text)
         except (OSError, DetectionError):

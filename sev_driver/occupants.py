@@ -11,10 +11,14 @@
 #    under the License.
 
 
-"""Which running domains hold an encryption key."""
+"""Who holds encryption keys: domains by their XML, others by the kernel's count."""
 
 from __future__ import annotations
 
+import collections
+from collections.abc import Iterable, Mapping
+
+from sev_driver import misc_cgroup
 from sev_driver.domain_xml import parse
 from sev_driver.model import MemoryEncryptionModel
 from sev_driver.policy import SevPolicy
@@ -41,3 +45,25 @@ def model_of(xml: str | bytes) -> MemoryEncryptionModel | None:
     if policy & SevPolicy.ES:
         return MemoryEncryptionModel.AMD_SEV_ES
     return MemoryEncryptionModel.AMD_SEV
+
+
+def unseen(
+    running: Iterable[MemoryEncryptionModel], *looks: Mapping[str, int]
+) -> collections.Counter[MemoryEncryptionModel]:
+    """Return the guests that the kernel counts beyond those that libvirt runs.
+
+    :param running: the models of libvirt's.
+    :param looks: what ``misc.current`` said before and after libvirt was asked:
+        of a guest that comes or goes meanwhile, the two know different things, and
+        only what both have is sure. The kernel does not tell SEV-ES from SEV-SNP;
+        what is more there is put down to SEV-ES.
+    """
+    models = list(running)
+    plain = models.count(MemoryEncryptionModel.AMD_SEV)
+    more: collections.Counter[MemoryEncryptionModel] = collections.Counter()
+    for key, model, known in (
+        (misc_cgroup.SEV, MemoryEncryptionModel.AMD_SEV, plain),
+        (misc_cgroup.SEV_ES, MemoryEncryptionModel.AMD_SEV_ES, len(models) - plain),
+    ):
+        more[model] = min((look.get(key, 0) for look in looks), default=0) - known
+    return +more

@@ -15,11 +15,13 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Callable, Set
 from typing import Any
 
 from oslo_log import log as logging
 
+from sev_driver import kernel, occupants
 from sev_driver.ledger import Ledger
 from sev_driver.model import MemoryEncryptionModel
 from sev_driver.running import Run, RunningGuests
@@ -43,10 +45,13 @@ class Strangers:
         self._running = RunningGuests(nova_host)
         self._ledger = ledger
         self._known: frozenset[Run] = frozenset()
+        self._unseen: collections.Counter[MemoryEncryptionModel] = collections.Counter()
 
-    def count(self, holders: Holders) -> dict[MemoryEncryptionModel, int]:
-        """Return how many of each model run; a model that is not there has none."""
+    def count(self, holders: Holders) -> collections.Counter[MemoryEncryptionModel]:
+        """Return how many of each model run."""
+        before = kernel.read_misc_current()
         running = self._running.look()
+        more = occupants.unseen(running.values(), before, kernel.read_misc_current())
         uncovered = {
             run for run, model in running.items() if run[0] not in holders(model)
         }
@@ -55,8 +60,8 @@ class Strangers:
             uncovered -= new - self._confirmed(new, holders)
             self._tell(uncovered & new)
         self._known = frozenset(uncovered)
-        models = [running[run] for run in uncovered]
-        return {model: models.count(model) for model in set(models)}
+        self._tell_of_unseen(more)
+        return collections.Counter(running[run] for run in uncovered) + more
 
     def _confirmed(self, new: Set[Run], holders: Holders) -> frozenset[Run]:
         """Return those that run still, and of which no migration holds the slot."""
@@ -88,3 +93,13 @@ class Strangers:
                     "as long as it runs.",
                     uuid,
                 )
+
+    def _tell_of_unseen(self, more: collections.Counter[MemoryEncryptionModel]) -> None:
+        if more != self._unseen:
+            self._unseen = more
+            LOG.info(
+                "Beyond libvirt's guests, the kernel counts %d of AMD SEV, and %d of "
+                "AMD SEV-ES and AMD SEV-SNP: they take slots for as long as they run.",
+                more[MemoryEncryptionModel.AMD_SEV],
+                more[MemoryEncryptionModel.AMD_SEV_ES],
+            )

@@ -154,3 +154,9 @@ def test_a_real_kvm_answers() -> None:
 def test_the_kernel_has_a_version() -> None:
     version = kernel.read_kernel_version()
     assert version is not None and version > (3, 0, 0)
+
+
+def test_what_is_in_use_of_misc(root: pathlib.Path) -> None:
+    assert kernel.read_misc_current() == {}
+    (root / "cgroup/misc.current").write_text("res_a 1\nsev 3\nsev_es 50\n")
+    assert kernel.read_misc_current() == {"res_a": 1, "sev": 3, "sev_es": 50}

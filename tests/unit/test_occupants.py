@@ -76,3 +76,29 @@ def test_any_policy_leaves_it_encrypted(policy: str) -> None:
     escaped = "".join(f"&#{ord(c)};" for c in policy if c.isprintable())
     element = f"<launchSecurity type='sev'><policy>{escaped}</policy></launchSecurity>"
     assert occupants.model_of(f"<domain>{element}</domain>") in (SEV, ES)
+
+
+#: Models that libvirt runs, misc.current before and after; more of SEV, of the rest.
+COUNTS = {
+    "no file": ([SEV, ES], {}, {}, 0, 0),
+    "the same": (
+        [SEV, ES, SNP],
+        {"sev": 1, "sev_es": 2},
+        {"sev": 1, "sev_es": 2},
+        0,
+        0,
+    ),
+    "one more": ([SEV], {"sev": 2}, {"sev": 2}, 1, 0),
+    "of the other pool": ([SEV, SNP], {"sev": 1, "sev_es": 4}, {"sev_es": 4}, 0, 3),
+    "one has started": ([SEV], {"sev": 1}, {"sev": 2}, 0, 0),
+    "one has ended": ([SEV], {"sev": 2}, {"sev": 1}, 0, 0),
+    "less, as in a container": ([SEV, SEV], {"sev": 0}, {"sev": 0}, 0, 0),
+    "another resource": ([], {"sev_xyz": 7}, {"sev_xyz": 7}, 0, 0),
+}
+
+
+@pytest.mark.parametrize("case", COUNTS)
+def test_what_the_kernel_counts_beyond_libvirt(case: str) -> None:
+    running, before, after, sev, es = COUNTS[case]
+    more = occupants.unseen(running, before, after)
+    assert (more[SEV], more[ES]) == (sev, es)

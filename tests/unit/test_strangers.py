@@ -11,11 +11,13 @@
 #    under the License.
 
 
+import pathlib
 from collections.abc import Iterable
 
 import pytest
 from test_running import ENCRYPTED, CountingHost
 
+from sev_driver import kernel
 from sev_driver.ledger import Ledger
 from sev_driver.model import MemoryEncryptionModel
 from sev_driver.strangers import Strangers
@@ -40,6 +42,13 @@ class KnownLedger(Ledger):
     def instances(self, uuids: Iterable[str]) -> frozenset[str]:  # type: ignore[override]
         self.asked += 1
         return self.novas & frozenset(uuids)
+
+
+@pytest.fixture(autouse=True)
+def misc(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+    """What the kernel counts; a file that is not there yet."""
+    monkeypatch.setattr(kernel, "CONTROL_GROUPS", (tmp_path,))
+    return tmp_path / "misc.current"
 
 
 @pytest.fixture
@@ -96,3 +105,16 @@ def test_it_is_told_once_whose_they_are(
         count(strangers)
     assert caplog.text.count("Server a runs encrypted and holds a slot") == 1
     assert caplog.text.count("Domain b runs encrypted and is not Nova's") == 1
+
+
+def test_guests_that_libvirt_does_not_run_count_too(
+    ledger: KnownLedger, misc: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    misc.write_text("sev 3\nsev_es 0\n")
+    strangers = Strangers(CountingHost(a=ENCRYPTED, b=ENCRYPTED), ledger)
+    assert count(strangers, "a") == 2
+    assert count(strangers, "a") == 2
+    assert caplog.text.count("the kernel counts 1 of AMD SEV, and 0 of") == 1
+    misc.write_text("sev 2\nsev_es 0\n")
+    assert count(strangers, "a") == 1
