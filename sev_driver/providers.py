@@ -45,12 +45,18 @@ def others(nova_host: Any, host: HostCapabilities) -> dict[str, dict[str, Any]]:
     """
     ours = {model.symbol for model in host}
     read = getattr(nova_host, "get_mem_encryption_inventories", dict)
+    try:
+        reported: dict[str, dict[str, Any]] = read()
+    except TypeError:
+        # Nova 34, where SEV-SNP is on and libvirt names no type of launchSecurity.
+        # Such a host is AMD's: there is nothing else on it to report.
+        reported = {}
     return {
         symbol: {
             **inventory.entry(found.get("total", 0) if found["supported"] else 0),
             "traits": found.get("traits", []),
         }
-        for symbol, found in read().items()
+        for symbol, found in reported.items()
         if symbol not in ours
     }
 

@@ -37,6 +37,7 @@ from sev_driver.domain_capabilities import DomainCapabilities
 from sev_driver.facts import HostFacts, KvmParameters, SevDevice, Versions
 from sev_driver.firmware import FirmwareView
 from sev_driver.kvm import VmTypes
+from sev_driver.model import MemoryEncryptionModel
 
 ALL = (SEV, SEV_ES, SEV_SNP)
 
@@ -261,9 +262,12 @@ def test_all_three_generations() -> None:
     ],
 )
 def test_a_host_without_a_later_generation_says_why(
-    model: object, changes: dict[str, object], obstacle: Obstacle, words: str
+    model: MemoryEncryptionModel,
+    changes: dict[str, object],
+    obstacle: Obstacle,
+    words: str,
 ) -> None:
-    capability = judged(model, **changes)  # type: ignore[arg-type]
+    capability = judged(model, **changes)
     assert capability.obstacle is obstacle
     assert words in str(capability)
     assert capability.remedy
@@ -299,6 +303,17 @@ def test_a_host_without_slots_for_sev_has_the_others() -> None:
     host = conclude(facts)
     assert host[SEV].obstacle is Obstacle.NO_SLOTS
     assert (host[SEV_ES].slots, host[SEV_SNP].slots, host.shared_slots) == (509,) * 3
+
+
+@pytest.mark.parametrize(
+    ("model", "counts", "change"),
+    [(SEV, (0, 509), "lower the number"), (SEV_ES, (509, 0), "raise the number")],
+)
+def test_the_slots_are_moved_to_where_they_lack(
+    model: MemoryEncryptionModel, counts: tuple[int, int], change: str
+) -> None:
+    capability = judged(model, domain=DomainCapabilities(True, *counts), cpuid=None)
+    assert capability.remedy.startswith(change)
 
 
 def test_an_operators_word_that_the_firmware_takes_es_beside_snp() -> None:

@@ -1,0 +1,138 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""What a running nova-compute finds out of its host, and at what cost."""
+
+import json
+from typing import Any
+
+import fixtures
+import nova_cloud
+import novas
+import pytest
+from nova.tests.fixtures import libvirt as fakelibvirt
+from nova_cloud import COMPUTE, SLOTS, Cloud
+
+from sev_driver import host, watch
+from sev_driver.model import MemoryEncryptionModel
+
+SEV, SEV_ES, SEV_SNP = MemoryEncryptionModel
+
+WITH_SNP = novas.WITH_SEV.replace(
+    "</sev>",
+    "</sev><launchSecurity supported='yes'><enum name='sectype'>"
+    "<value>sev</value><value>sev-snp</value></enum></launchSecurity>",
+)
+#: On which Nova 34's own detection raises TypeError.
+WITHOUT_TYPES = novas.WITH_SEV.replace(
+    "</sev>", "</sev><launchSecurity supported='yes'/>"
+)
+
+
+def switch_on(cloud: Cloud) -> None:
+    cloud.kvm_parameters.sev = True
+    cloud.kvm_parameters.sev_es = True
+    cloud.kvm_parameters.sev_snp = True
+
+
+def test_launch_security_without_its_types_is_no_error() -> None:
+    with nova_cloud.cloud(compute=False) as cloud:
+        switch_on(cloud)
+        with cloud.domain_features(WITHOUT_TYPES):
+            cloud.start_compute(COMPUTE)
+            cloud._run_periodics()
+        assert set(cloud.providers()) == {COMPUTE, f"{COMPUTE}_amd_sev"}
+        assert cloud.slots() == SLOTS
+        assert cloud.log.count("AMD SEV-SNP is off on this host") == 1
+        assert "TypeError" not in cloud.log
+
+
+def descriptor(device: str, filename: str, *features: str) -> str:
+    target = {"architecture": "x86_64", "machines": ["pc-q35-*"]}
+    return json.dumps(
+        {
+            "interface-types": ["uefi"],
+            "mapping": {"device": device, "filename": filename},
+            "targets": [target],
+            "features": features,
+        }
+    )
+
+
+def test_firmware_that_comes_and_goes_is_noticed_without_a_restart() -> None:
+    with nova_cloud.cloud(compute=False) as cloud:
+        switch_on(cloud)
+        snp = f"{COMPUTE}_amd_sev_snp"
+        with cloud.domain_features(WITH_SNP):
+            cloud.start_compute(COMPUTE)
+            # No folder of descriptors can be read: nothing is held against SEV-SNP.
+            assert snp in cloud.providers()
+
+            folder = cloud.kvm_parameters.firmware
+            folder.mkdir()
+            connection = cloud.driver._host.get_connection()
+            known = host.read_domain_capabilities(connection, "kvm").loaders
+            for number, filename in enumerate(known):
+                plain = descriptor("flash", filename, "amd-sev")
+                (folder / f"{number}.json").write_text(plain)
+            cloud._run_periodics()
+            assert snp not in cloud.providers()
+            assert cloud.log.count("no firmware descriptor in") == 1
+
+            fit = descriptor("memory", "/OVMF.amdsev.fd", "amd-sev", "amd-sev-snp")
+            (folder / "70-amdsev.json").write_text(fit)
+            cloud._run_periodics()
+            assert snp in cloud.providers()
+
+
+@pytest.mark.skipif(novas.RELEASE < 34, reason="what it is compared with came then")
+def test_it_asks_libvirt_no_more_than_novas_own_detection() -> None:
+    with nova_cloud.cloud(compute=False) as cloud:
+        switch_on(cloud)
+        with cloud.domain_features(WITH_SNP):
+            cloud.start_compute(COMPUTE)
+            nova_host = cloud.driver._host
+            asked = count_calls(cloud)
+            fresh = watch.Watch(nova_host)
+            for _ in range(10):
+                assert fresh.capabilities()[SEV].slots == SLOTS
+            ours = dict(asked)
+            asked.clear()
+            nova_host._domain_caps = None
+            nova_host._supports_amd_sev = nova_host._supports_amd_sev_es = None
+            nova_host._supports_amd_sev_snp = None
+            reported = nova_host.get_mem_encryption_inventories()
+            assert reported["amd_sev"]["total"] == SLOTS
+            assert ours == {
+                "getDomainCapabilities": 1,
+                "getLibVersion": 1,
+                "getVersion": 1,
+            }
+            assert sum(ours.values()) <= sum(asked.values()), asked
+
+
+def count_calls(cloud: Cloud) -> dict[str, int]:
+    """Count from now on what of libvirt detection can use."""
+    asked: dict[str, int] = {}
+
+    def counting(name: str) -> Any:
+        original = getattr(fakelibvirt.Connection, name)
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            asked[name] = asked.get(name, 0) + 1
+            return original(*args, **kwargs)
+
+        return counted
+
+    for name in ("getDomainCapabilities", "getLibVersion", "getVersion"):
+        target = f"nova.tests.fixtures.libvirt.Connection.{name}"
+        cloud.useFixture(fixtures.MonkeyPatch(target, counting(name)))
+    return asked
