@@ -59,6 +59,7 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         self._policies = conf.policies(CONF)
         super().__init__(virtapi, read_only)
         releases.mend_reconnection(self._host)
+        releases.mend_firmware_choice(self._host)
         guest.guard_lookups(self._host)
         self._audit = audit.Audit(self._host, CONF.sev.stop_unencrypted_guests)
         self._watch = watch.Watch(self._host)
@@ -231,9 +232,9 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         self._require(request)
         image_meta = translate.encrypted_image_meta(instance, image_meta)
         translate.keep_firmware(kwargs.get("old_guest"))
-        xml: str = make(
-            context, instance, network_info, disk_info, image_meta, *args, **kwargs
-        )
+        args = (network_info, disk_info, image_meta, *args)
+        with releases.firmware_for(request.model):
+            xml: str = make(context, instance, *args, **kwargs)
         requirements.refuse(forbidden_devices.check(request, xml))
         launch = self._policies.launch_security(request.model)
         select_anew = releases.selects_no_firmware_for(request.model)

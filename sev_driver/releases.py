@@ -14,11 +14,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import functools
 import importlib.metadata
 import threading
+import types
+from collections.abc import Iterator
 from typing import Any, Final
 
+from sev_driver import firmware
 from sev_driver.exceptions import ConfigurationError
 from sev_driver.model import MemoryEncryptionModel
 
@@ -61,6 +66,53 @@ def selects_no_firmware_for(model: MemoryEncryptionModel) -> bool:
     good enough for SEV. From 32.0.0 on libvirt selects.
     """
     return nova_release() < 32 and model is not MemoryEncryptionModel.AMD_SEV
+
+
+#: The model of the guest whose XML is being made, in this thread.
+_making: contextvars.ContextVar[MemoryEncryptionModel | None] = contextvars.ContextVar(
+    "_making", default=None
+)
+
+
+@contextlib.contextmanager
+def firmware_for(model: MemoryEncryptionModel) -> Iterator[None]:
+    """Have Nova's choice of a firmware be one for a guest of ``model``."""
+    token = _making.set(model)
+    try:
+        yield
+    finally:
+        _making.reset(token)
+
+
+def mend_firmware_choice(nova_host: Any) -> None:
+    """Have Nova 31 and older choose for an encrypted guest what fits it, if it can.
+
+    Left alone it takes the first descriptor that is not for Secure Boot, and in 27
+    to 29 ends with a KeyError at one without flash for variables, as that of the
+    firmware for SEV alone (bugs 2122288 and 2133416). For plain guests it does so
+    as ever.
+
+    :param nova_host: Nova's libvirt Host.
+    """
+    if nova_release() >= 32:
+        return
+    choose = nova_host.get_loader
+
+    def get_loader(arch: str, machine: str, has_secure_boot: bool) -> Any:
+        model = _making.get()
+        if model is None:
+            return choose(arch, machine, has_secure_boot)
+        if selects_no_firmware_for(model):
+            return "", "", False  # libvirt selects, see domain.select_firmware
+        usable = (x for x in nova_host.loaders if "nvram-template" in x["mapping"])
+        feature = firmware.FEATURES[model]
+        host = types.SimpleNamespace(
+            loaders=sorted(usable, key=lambda x: feature not in x["features"]),
+            get_canonical_machine_type=nova_host.get_canonical_machine_type,
+        )
+        return type(nova_host).get_loader(host, arch, machine, has_secure_boot)
+
+    nova_host.get_loader = get_loader
 
 
 def mend_reconnection(nova_host: Any) -> None:

@@ -66,12 +66,14 @@ def keep_firmware(old_guest: Any) -> None:
 
     Nova 33 and later reads the existing domain as ``old_guest`` and selects
     anew if its ``loader/@secure`` has changed. libvirt leaves that attribute out
-    where a firmware feature says the same, as in our XML: no change.
+    where a firmware feature says the same, as in our XML: no change. Nova 33 does
+    not read the features, and so takes what is left out for no Secure Boot.
     """
     if old_guest is None or not old_guest.os_loader:
         return
     if old_guest.os_loader_secure is None:
-        old_guest.os_loader_secure = bool(old_guest.os_firmware_secure)
+        secure = getattr(old_guest, "os_firmware_secure", None)
+        old_guest.os_loader_secure = bool(secure)
 
 
 def build_error(

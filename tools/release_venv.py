@@ -31,7 +31,7 @@ FOLDER = bootstrap.VENV / "releases"
 RELEASES = sorted(
     int(path.stem.removeprefix("nova-")) for path in CONSTRAINTS.glob("nova-*.txt")
 )
-#: The older ones' packages are pinned for, and were tested on, this one.
+#: The packages of the older ones are pinned for this one.
 PYTHON = "3.11"
 #: Nova, and what its own functional tests and ours import.
 PACKAGES = (
@@ -107,7 +107,7 @@ def install(venv: Path, wheel: Path) -> None:
 
 
 def _key(constraints: Path) -> str:
-    text = f"{python()} {PACKAGES} {constraints.read_text()}"
+    text = f"{PYTHON} {PACKAGES} {constraints.read_text()}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -13,12 +13,15 @@
 """What differs between the Nova releases in their own fixtures for tests."""
 
 import importlib.metadata
+import os
 from typing import Any
 
 import fixtures
 from nova.tests.fixtures import libvirt as fakelibvirt
 
 RELEASE = int(importlib.metadata.version("nova").partition(".")[0])
+#: What runs in Nova's own tests.
+COMPUTE_DRIVER = os.environ.get("COMPUTE_DRIVER", "sev_driver.SEVDriver")
 
 #: libvirt's word on a host that has SEV, 100 slots, and SEV-ES, 15 slots.
 WITH_SEV = """  <features>

@@ -15,6 +15,7 @@
 import pathlib
 import xml.etree.ElementTree as ET
 
+import novas
 import pytest
 from lxml import etree
 from nova import context as nova_context
@@ -52,6 +53,10 @@ def explicit_firmware(folder: pathlib.Path, secure: str) -> str:
     )
 
 
+@pytest.mark.skipif(
+    novas.RELEASE < 33,
+    reason="before Nova 33 a hard reboot selects anew, as a first start does",
+)
 @pytest.mark.parametrize(
     "secure", ["", " secure='no'"], ids=["as libvirt 9", "as libvirt 10"]
 )

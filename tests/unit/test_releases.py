@@ -14,7 +14,7 @@
 
 import importlib.metadata
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import libvirt
 import pytest
@@ -22,6 +22,7 @@ from nova.virt.libvirt import host as nova_host
 
 from sev_driver import releases
 from sev_driver.exceptions import ConfigurationError
+from sev_driver.model import MemoryEncryptionModel
 
 
 @pytest.fixture(autouse=True)
@@ -83,3 +84,63 @@ def test_a_connection_that_closes_under_novas_eyes_is_made_anew(
     look.join(5)
 
     assert found == ["a new one"]
+
+
+def loader(name: str, *features: str, template: bool = True) -> dict[str, object]:
+    """A firmware descriptor, as Nova 31 and older reads them."""
+    mapping: dict[str, object] = {"executable": {"filename": name}}
+    if template:
+        mapping["nvram-template"] = {"filename": f"{name}.vars"}
+    target = {"architecture": "x86_64", "machines": ["pc-q35-*"]}
+    return {"mapping": mapping, "targets": [target], "features": list(features)}
+
+
+@pytest.fixture
+def choose(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[object]], str]:
+    """Return Nova's choice among descriptors."""
+    if not hasattr(nova_host.Host, "get_loader"):
+        pytest.skip("in this Nova, libvirt selects the firmware")
+    host = nova_host.Host("qemu:///system")
+    monkeypatch.setattr(host, "get_canonical_machine_type", lambda *args: "pc-q35-9.1")
+    releases.mend_firmware_choice(host)
+
+    def choice(loaders: list[object]) -> str:
+        monkeypatch.setattr(host, "_loaders", loaders)
+        return str(host.get_loader("x86_64", "q35", has_secure_boot=False)[0])
+
+    return choice
+
+
+DESCRIPTORS = [
+    loader("sev-alone.fd", "amd-sev", template=False),
+    loader("secure.fd", "secure-boot", "requires-smm", "amd-sev"),
+    loader("plain.fd"),
+    loader("fit.fd", "amd-sev"),
+]
+
+
+def test_nova_chooses_a_firmware_that_says_it_is_for_sev(
+    choose: Callable[[list[object]], str],
+) -> None:
+    with releases.firmware_for(MemoryEncryptionModel.AMD_SEV):
+        assert choose(list(DESCRIPTORS)) == "fit.fd"
+
+
+def test_where_none_says_so_it_chooses_as_ever(
+    choose: Callable[[list[object]], str],
+) -> None:
+    with releases.firmware_for(MemoryEncryptionModel.AMD_SEV):
+        assert choose(DESCRIPTORS[:3]) == "plain.fd"
+
+
+def test_a_plain_guests_firmware_is_novas_choice(
+    choose: Callable[[list[object]], str],
+) -> None:
+    assert choose(DESCRIPTORS[1:]) == "plain.fd"
+
+
+def test_nova_names_no_firmware_for_the_other_generations(
+    choose: Callable[[list[object]], str],
+) -> None:
+    with releases.firmware_for(MemoryEncryptionModel.AMD_SEV_SNP):
+        assert choose([]) == ""
