@@ -59,6 +59,7 @@ def test_an_encrypted_domain() -> None:
         policy=0x33,
         machine="pc-q35-7.2",
         loader="/OVMF.fd",
+        loader_type="pflash",
         locked=True,
         virtio={"disk vda": True, "rng": True},
     )
@@ -70,6 +71,7 @@ def test_a_plain_domain() -> None:
         policy=None,
         machine="pc",
         loader=None,
+        loader_type=None,
         locked=False,
         virtio={"disk vda": False, "memballoon": False},
     )
