@@ -44,6 +44,10 @@ from sev_driver.kvm import VmTypes
 
 _PARAMETERS = ("sev", "sev_es", "sev_snp", "ciphertext_hiding_asids")
 _FOLDER = "/sys/module/kvm_amd/parameters"
+
+#: Far above any such file; what is longer is refused as what it is not.
+_FILE_BYTES = 16 * 1024 * 1024
+
 _DEVICE = {"yes": True, "no": False, "unknown": None}
 
 _DESCRIPTION = """\
@@ -142,8 +146,9 @@ def as_json(host: HostCapabilities) -> dict[str, Any]:
 
 def _read(path: str) -> bytes:
     if path == "-":
-        return sys.stdin.buffer.read()
-    return pathlib.Path(path).read_bytes()
+        return sys.stdin.buffer.read(_FILE_BYTES)
+    with open(path, "rb") as file:
+        return file.read(_FILE_BYTES)
 
 
 def _parameters(options: argparse.Namespace) -> KvmParameters:
