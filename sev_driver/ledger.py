@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from nova import context as nova_context
+from nova import exception as nova_exception
 from nova import objects
 
 from sev_driver.reshape import SLOT
@@ -47,11 +48,16 @@ class Ledger:
         )
 
     def has_trait(self, name: str) -> bool:
-        """Tell whether Placement knows a trait; a yes is for good."""
+        """Tell whether Placement knows a trait; a yes is for good.
+
+        :raises nova.exception.TraitRetrievalFailed: Placement says neither.
+        """
         if name not in self._traits:
             answer = self._virtapi.reportclient.get(f"/traits/{name}", version="1.6")
             if answer.status_code == 204:
                 self._traits.add(name)
+            elif answer.status_code != 404:
+                raise nova_exception.TraitRetrievalFailed(error=answer.text)
         return name in self._traits
 
     @staticmethod

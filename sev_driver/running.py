@@ -20,7 +20,7 @@ from typing import Any
 
 from oslo_log import log as logging
 
-from sev_driver import host, occupants
+from sev_driver import host, occupants, slot_messages
 from sev_driver.exceptions import SevDriverError
 from sev_driver.model import MemoryEncryptionModel
 
@@ -68,9 +68,4 @@ class RunningGuests:
             if xml is not None:
                 into[run] = occupants.model_of(xml)
         except SevDriverError as error:
-            LOG.warning(
-                "Whether domain %s is encrypted cannot be told, nor whether it holds "
-                "a slot: %s. It is looked at again with the next update.",
-                run[0],
-                error,
-            )
+            LOG.warning(slot_messages.unread_domain(run[0], error))

@@ -27,9 +27,10 @@ LIBVIRT_OPTS: list[cfg.Opt] = [
 Maximum number of guests with memory encrypted by AMD SEV on this host.
 
 The hardware has a fixed number of slots for encryption keys, one for each
-guest. sev_driver reads that number from libvirt and tells Placement; this
-option lowers it, for instance to keep slots for guests that Nova does not
-manage.
+guest. sev_driver detects that number and tells Placement; this option lowers it, for
+instance to keep slots for guests that Nova does not manage. Such guests take what
+is not offered first; beyond that, what they take is reserved in Placement while
+they run.
 
 Possible values:
 
@@ -39,7 +40,7 @@ Possible values:
 * a number up to that of the slots: as many guests.
 * a higher number: the number of slots rules, and a warning is logged.
 
-Where libvirt does not tell the number of slots, an unset option means no
+Where nothing tells the number of slots, an unset option means no
 limit, and a number is taken as it is.
 
 Related options:
@@ -94,7 +95,8 @@ Possible values:
 * unset (default): as many guests as the hardware has slots, less those that
   ``[sev] num_sev_es_guests`` sets aside for SEV-ES.
 * 0: no guest with AMD SEV-SNP on this host.
-* a number up to that of the slots: as many guests, and SEV-ES gets the rest.
+* a number up to that of the slots: as many guests, and SEV-ES gets the rest, where
+  the host takes SEV-ES guests beside SEV-SNP.
 * a higher number: the number of slots rules, and a warning is logged.
 
 Where nothing tells the number of slots, an unset option means no limit, and a

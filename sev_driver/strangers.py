@@ -21,7 +21,7 @@ from typing import Any
 
 from oslo_log import log as logging
 
-from sev_driver import kernel, occupants
+from sev_driver import kernel, occupants, slot_messages
 from sev_driver.ledger import Ledger
 from sev_driver.model import MemoryEncryptionModel
 from sev_driver.running import Run, RunningGuests
@@ -81,25 +81,12 @@ class Strangers:
         novas = self._ledger.instances(uuid for uuid, _ in found)
         for uuid in sorted(uuid for uuid, _ in found):
             if uuid in novas:
-                LOG.warning(
-                    "Server %s runs encrypted and holds a slot, but Placement has no "
-                    "allocation of it: the slot is reserved. Shelve and unshelve the "
-                    "server to have the allocation made anew.",
-                    uuid,
-                )
+                LOG.warning(slot_messages.allocation_lost(uuid))
             else:
-                LOG.info(
-                    "Domain %s runs encrypted and is not Nova's: it takes a slot for "
-                    "as long as it runs.",
-                    uuid,
-                )
+                LOG.info(slot_messages.stranger(uuid))
 
     def _tell_of_unseen(self, more: collections.Counter[MemoryEncryptionModel]) -> None:
         if more != self._unseen:
             self._unseen = more
-            LOG.info(
-                "Beyond libvirt's guests, the kernel counts %d of AMD SEV, and %d of "
-                "AMD SEV-ES and AMD SEV-SNP: they take slots for as long as they run.",
-                more[MemoryEncryptionModel.AMD_SEV],
-                more[MemoryEncryptionModel.AMD_SEV_ES],
-            )
+            plain = more[MemoryEncryptionModel.AMD_SEV]
+            LOG.info(slot_messages.unseen(plain, sum(more.values()) - plain))

@@ -52,6 +52,18 @@ def test_of_the_image(value: str, cloud: CloudFixture, encrypted_flavor: str) ->
     assert is_found(cloud, encrypted_flavor, image)
 
 
+def test_a_plain_guest_is_kept_off_where_its_flavor_says_so(
+    cloud: CloudFixture, bios_image: str, uefi_image: str
+) -> None:
+    # nova-compute has made the trait, and set it on the host's own provider.
+    off = {"trait:CUSTOM_AMD_SEV_HOST": "forbidden"}
+    kept_off = cloud.make_flavor("plain, kept off", **off)
+    assert not is_found(cloud, kept_off, bios_image)
+    assert is_found(cloud, cloud.make_flavor("plain, anywhere"), bios_image)
+    encrypted = cloud.make_flavor("encrypted, beside", hw__mem_encryption="true")
+    assert is_found(cloud, encrypted, uefi_image)
+
+
 def is_found(cloud: CloudFixture, flavor: str, image: str) -> bool:
     """Whether the server finds a host; where it does not, Nova gives no reason."""
     server = cloud.boot("trait", flavor, image)

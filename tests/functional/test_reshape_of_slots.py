@@ -20,9 +20,11 @@ import nova_cloud
 import pytest
 from nova.conf import CONF
 from nova_cloud import ASKED_BY_FLAVOR, SLOTS, UEFI, Cloud
+from test_generations import EVERY_GENERATION, IMAGES, asking
 from with_driver import SEV_DRIVER, STOCK_DRIVER
 
 from sev_driver import releases
+from sev_driver.model import MemoryEncryptionModel
 
 SEV_TRAIT = "HW_CPU_X86_AMD_SEV"
 Q35 = UEFI | {"hw_machine_type": "q35"}
@@ -206,3 +208,76 @@ def test_a_host_that_lost_sev_keeps_what_is_held_on_the_root(cloud: Cloud) -> No
     cloud._delete_server(guest)
     cloud._run_periodics()
     assert cloud.slot_inventories(host) == {}
+
+
+@pytest.fixture
+def every_generation(cloud: Cloud) -> Iterator[Cloud]:
+    """The cloud, whose next host has all three; SEV-ES has 2 slots of 15."""
+    parameters = cloud.kvm_parameters
+    parameters.sev_es = parameters.sev_snp = True
+    cloud.flags(num_sev_es_guests=2, group="sev")
+    with cloud.domain_features(EVERY_GENERATION):
+        yield cloud
+    parameters.sev_es = parameters.sev_snp = False
+    CONF.clear_override("num_sev_es_guests", group="sev")
+
+
+def start(cloud: Cloud, name: str) -> str:
+    version = {"libvirt_version": 11_003_000, "qemu_version": 10_000_000}
+    host: str = cloud.start_compute(name, **version)
+    return host
+
+
+@pytest.mark.parametrize(
+    "model", [MemoryEncryptionModel.AMD_SEV_ES, MemoryEncryptionModel.AMD_SEV_SNP]
+)
+def test_what_nova_31_does_not_know_is_kept_for_who_holds_it(
+    every_generation: Cloud, model: MemoryEncryptionModel
+) -> None:
+    cloud = every_generation
+    host = start(cloud, f"all-{model.value}")
+    guest = cloud.boot(IMAGES[model], asking(model), host=host)
+    child = f"{host}_{model.symbol}"
+    before = cloud.slot_inventories(host)
+    assert len(before) == 3
+    assert holds(cloud, host, guest) == {child: 1}
+
+    slots_on_root(True)
+    cloud.restart(host)
+
+    assert cloud.slot_inventories(host) == {host: (SLOTS, 0), child: (1, 1)}
+    assert holds(cloud, host, guest) == {child: 1}
+    assert f"{model.title} is not offered" in cloud.log
+
+    slots_on_root(False)
+    cloud.restart(host)
+
+    assert cloud.slot_inventories(host) == before
+    assert holds(cloud, host, guest) == {child: 1}
+
+
+@pytest.mark.parametrize(
+    "model", [MemoryEncryptionModel.AMD_SEV_ES, MemoryEncryptionModel.AMD_SEV_SNP]
+)
+def test_guests_keep_the_provider_of_a_generation_that_is_lost(
+    every_generation: Cloud, model: MemoryEncryptionModel
+) -> None:
+    cloud = every_generation
+    host = start(cloud, f"losing-{model.value}")
+    guest = cloud.boot(IMAGES[model], asking(model), host=host)
+    provider = f"{host}_{model.symbol}"
+    before = cloud.slot_inventories(host)[provider]
+    uuid = cloud.providers(host)[provider]
+    setattr(cloud.kvm_parameters, model.value.removeprefix("amd-").replace("-", "_"), 0)
+
+    cloud._run_periodics()
+    assert cloud.slot_inventories(host)[provider] == (1, 1)
+
+    cloud.kvm_parameters.sev_es = cloud.kvm_parameters.sev_snp = True
+    cloud._run_periodics()
+    assert cloud.slot_inventories(host)[provider] == before
+    assert cloud.providers(host)[provider] == uuid
+    setattr(cloud.kvm_parameters, model.value.removeprefix("amd-").replace("-", "_"), 0)
+    cloud._delete_server(guest)
+    cloud._run_periodics()
+    assert provider not in cloud.providers(host)

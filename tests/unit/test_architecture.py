@@ -37,6 +37,7 @@ SHELLS = {
     "guest",
     "guest_request",
     "ledger",
+    "provider_update",
     "providers",
     "releases",
     "running",

@@ -23,12 +23,14 @@ from host_facts import EVERYTHING, VIEW, parameter, parameters
 from sev_driver import (
     announcement,
     forbidden_devices,
+    inventory,
     lifecycle,
     pools,
     releases,
     selection,
+    slot_messages,
 )
-from sev_driver.capabilities import ModelCapability, Obstacle
+from sev_driver.capabilities import HostCapabilities, ModelCapability, Obstacle
 from sev_driver.detection import conclude
 from sev_driver.domain_capabilities import DomainCapabilities
 from sev_driver.exceptions import (
@@ -201,6 +203,16 @@ def examples() -> Iterator[tuple[str, str]]:
         forbidden_devices.check(GOOD, "<")
     yield "domain-xml", str(unreadable.value)
     yield "cap-above", announced(ON, cap=16)[1]
+    shared = HostCapabilities(
+        tuple(ModelCapability(model, slots=5) for model in (SEV_ES, SEV_SNP)), 5
+    )
+    split = inventory.offers(shared, {SEV_ES: 4, SEV_SNP: 4})[SEV_SNP]
+    yield "shared-slots", str(split.warning)
+    yield "stranger", slot_messages.stranger("1")
+    yield "allocation-lost", slot_messages.allocation_lost("1")
+    yield "kernel-counts", slot_messages.unseen(1, 2)
+    yield "unread-domain", slot_messages.unread_domain("1", DomainXMLError("x"))
+    yield "slots-on-root", slot_messages.held_beside_root(SEV_ES)
     yield "overcommit", announced(ON, ratio=1.5)[-1]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(releases, "nova_release", lambda: releases.OLDEST_NOVA - 1)

@@ -1,0 +1,236 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+
+"""One update of the resource providers of a host's encryption slots."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Container
+from typing import Any
+
+from nova import exception as nova_exception
+from oslo_log import log
+
+from sev_driver import inventory, reserved, reshape, slot_messages, traits
+from sev_driver.capabilities import HostCapabilities, Support
+from sev_driver.inventory import Offer
+from sev_driver.ledger import Ledger
+from sev_driver.model import MemoryEncryptionModel
+from sev_driver.reshape import SLOT, Allocations
+from sev_driver.strangers import Strangers
+
+LOG = log.getLogger(__name__)
+
+_SEV = MemoryEncryptionModel.AMD_SEV
+
+
+class Update:
+    """One update of the tree.
+
+    :param tree: Nova's, of the host ``nodename``.
+    :param allocations: as Nova gives them when slots may move from one provider
+        to another, to be edited in place; None when they may not.
+    :param on_root: [sev] slots_on_root_provider.
+    """
+
+    def __init__(
+        self,
+        tree: Any,
+        nodename: str,
+        allocations: Allocations | None,
+        on_root: bool,
+        ledger: Ledger,
+        strangers: Strangers,
+    ) -> None:
+        self._ledger = ledger
+        self._strangers = strangers
+        self._tree = tree
+        self._node = nodename
+        self._allocations = allocations
+        self._on_root = on_root
+        # Nova's driver is about to change these.
+        names = [nodename, *map(self._child, MemoryEncryptionModel)]
+        self._had = {
+            name: tree.data(name).inventory.get(SLOT)
+            for name in names
+            if tree.exists(name)
+        }
+        self._holders = functools.cache(self._find_holders)
+        #: What is worth a line in the log, by provider.
+        self.said: dict[str, tuple[int, str]] = {}
+
+    def _child(self, model: MemoryEncryptionModel) -> str:
+        return f"{self._node}_{model.symbol}"
+
+    def _place(self, model: MemoryEncryptionModel) -> str:
+        """The name of the provider where the model's slots belong."""
+        return self._node if self._on_root and model is _SEV else self._child(model)
+
+    @property
+    def _leaving(self) -> str:
+        """The name of the provider that is to have no slots of plain SEV."""
+        return self._child(_SEV) if self._on_root else self._node
+
+    def check(self) -> None:
+        """:raises nova.exception.ReshapeNeeded: see :meth:`SlotProviders.begin`."""
+        if self._allocations is not None or not self._had.get(self._leaving):
+            return
+        uuid = self._tree.data(self._leaving).uuid
+        if self._ledger.holders(uuid):
+            LOG.info(
+                "Guests hold encryption slots of resource provider %s, which belong to "
+                "%s: Nova is asked to move them.",
+                self._leaving,
+                self._place(_SEV),
+            )
+            raise nova_exception.ReshapeNeeded()
+
+    def apply(
+        self, host: HostCapabilities, offer: Offer, static_traits: Container[str]
+    ) -> None:
+        self._move()
+        kept_back = self._reserved(host, offer)
+        for model in host:
+            total = 0 if self._elsewhere(model) else offer[model].total
+            self._put(
+                model,
+                inventory.entry(total, kept_back.get(model, 0))
+                if total
+                else self._kept(model, host[model].support),
+            )
+        self._root_traits(host, offer, static_traits)
+
+    def _elsewhere(self, model: MemoryEncryptionModel) -> bool:
+        """Nova 31 and older has one pool on the host's provider: that of SEV."""
+        return self._on_root and model is not _SEV
+
+    def _move(self) -> None:
+        """Move guests' slots of plain SEV to the provider where they belong."""
+        if self._allocations is None or not self._had.get(self._leaving):
+            return
+        source = self._tree.data(self._leaving).uuid
+        if not reshape.holders(self._allocations, source):
+            return
+        place = self._place(_SEV)
+        if not self._tree.exists(place):
+            self._tree.new_child(place, self._node)
+        target = self._tree.data(place).uuid
+        count = reshape.move(self._allocations, source, target)
+        LOG.info("%d encryption slots move from %s to %s", count, self._leaving, place)
+
+    def _find_holders(self, model: MemoryEncryptionModel) -> frozenset[str]:
+        place = self._place(model)
+        if not self._tree.exists(place):
+            return frozenset()
+        uuid = self._tree.data(place).uuid
+        if self._allocations is not None:
+            return reshape.holders(self._allocations, uuid)
+        # One that has just been put into the tree is not yet in Placement.
+        known = self._had.get(place) is not None
+        return self._ledger.holders(uuid) if known else frozenset()
+
+    def _reserved(
+        self, host: HostCapabilities, offer: Offer
+    ) -> dict[MemoryEncryptionModel, int]:
+        uncovered = self._strangers.count(self._holders)
+        if not uncovered:
+            return {}
+        return reserved.reserve(
+            host,
+            offer,
+            {
+                model: reserved.Use(len(self._holders(model)), uncovered.get(model, 0))
+                for model in MemoryEncryptionModel
+            },
+        )
+
+    def _kept(
+        self, model: MemoryEncryptionModel, support: Support
+    ) -> dict[str, Any] | None:
+        """What is left of a provider that offers nothing; None if it goes.
+
+        It stays for the guests that hold its slots, and where it is not known
+        whether the model is gone: what is taken away loses all that the operator
+        has set on it.
+        """
+        had = self._had.get(self._place(model))
+        held = len(self._holders(model))
+        if held:
+            return inventory.nothing_free(held)
+        if had and support is Support.UNKNOWN and not self._elsewhere(model):
+            return inventory.nothing_free(had["total"])
+        return None
+
+    def _put(self, model: MemoryEncryptionModel, wanted: dict[str, Any] | None) -> None:
+        """Put a model's inventory where it belongs, and nothing elsewhere."""
+        if wanted is not None and self._allocations is not None:
+            wanted = inventory.roomy(wanted, len(self._holders(model)))
+        place, own = self._place(model), self._child(model)
+        if model is _SEV:
+            on_root = wanted if place == self._node else None
+            root = dict(self._tree.data(self._node).inventory)
+            root.pop(SLOT, None)
+            root |= {} if on_root is None else {SLOT: on_root}
+            self._tree.update_inventory(self._node, root)
+        if place == own and wanted is not None:
+            if not self._tree.exists(own):
+                self._tree.new_child(own, self._node)
+            self._tree.update_inventory(own, {SLOT: wanted})
+            self._child_traits(own, model)
+        elif self._tree.exists(own):
+            self._tree.remove(own)
+        self._tell(model, place, wanted)
+
+    def _tell(
+        self, model: MemoryEncryptionModel, place: str, wanted: dict[str, Any] | None
+    ) -> None:
+        level = logging.INFO
+        if wanted is not None:
+            text = "{total} encryption slots, {reserved} of them reserved"
+            text = text.format(**wanted)
+        elif self._had.get(place):
+            text = "no encryption slots any more"
+        else:
+            return
+        if wanted is not None and self._elsewhere(model):
+            level = logging.WARNING
+            text += f"; {slot_messages.held_beside_root(model)}"
+        self.said[place] = level, text
+
+    def _child_traits(self, name: str, model: MemoryEncryptionModel) -> None:
+        """Set one trait of the model, and leave what the operator has set."""
+        standard = traits.is_standard(model) and self._ledger.has_trait(model.trait)
+        choice = traits.choose(model, standard)
+        self._tree.add_traits(name, traits.OWNER, choice.wanted)
+        self._tree.remove_traits(name, choice.unwanted)
+
+    def _root_traits(
+        self, host: HostCapabilities, offer: Offer, static_traits: Container[str]
+    ) -> None:
+        """Set what is ours to set, and leave all that the operator has."""
+        offered = any(
+            offer[model].total for model in host if not self._elsewhere(model)
+        )
+        unknown = any(host[model].support is Support.UNKNOWN for model in host)
+        if offered:
+            self._tree.add_traits(self._node, traits.HOST)
+        elif not unknown:
+            self._tree.remove_traits(self._node, traits.HOST)
+        if self._on_root:
+            on = _SEV in host and host[_SEV].supported
+            change = self._tree.add_traits if on else self._tree.remove_traits
+            change(self._node, _SEV.trait)
+        elif self._had[self._node] or _SEV.trait in static_traits:
+            self._tree.remove_traits(self._node, _SEV.trait)
