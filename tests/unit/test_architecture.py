@@ -97,3 +97,14 @@ def test_imports_point_one_way(path: pathlib.Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_modules_stay_small(path: pathlib.Path) -> None:
     assert len(path.read_text().splitlines()) <= 300
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
+def test_it_runs_on_the_oldest_python(path: pathlib.Path) -> None:
+    """Of setup.cfg: annotations such as ``int | None`` are not evaluated there."""
+    tree = ast.parse(path.read_text(), feature_version=(3, 9))
+    annotated = any(
+        isinstance(node, ast.FunctionDef | ast.AnnAssign) for node in ast.walk(tree)
+    )
+    lazily = "__future__" in imports(path)
+    assert lazily or not annotated
