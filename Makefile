@@ -8,9 +8,11 @@ MULTINODE := $(VENV)/ready-multinode
 NODES ?= 1
 # A libvirt and QEMU that know SEV-SNP, for hosts that have all generations.
 TRIXIE := $(VENV)/rootfs/trixie/ready
-# HOST=split: of 15 slots, SEV-ES and SEV-SNP share 5.
+# HOST=split: of 15 slots, SEV-ES and SEV-SNP share 5. Here SEV-ES gets 2 of them.
 HOST ?=
-SPLIT := $(if $(filter split,$(HOST)),--es-slots 5 --snp --distribution trixie)
+SPLIT := $(if $(filter split,$(HOST)),--host simulated --es-slots 5 --snp \
+           --distribution trixie --nova sev.num_sev_es_guests=2 \
+           --nova DEFAULT.update_resources_interval=1)
 # The cloud mounts and makes namespaces, so it runs as root.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # As root, leave nothing in the tree that the user cannot delete.
@@ -44,8 +46,8 @@ setup-trixie: $(TRIXIE)  ## unpack Debian 13's libvirt and QEMU, for SEV-SNP
 $(TRIXIE): tools/rootfs.py | $(READY)
 	@$(PYTHON) -B tools/rootfs.py trixie
 
-demo: $(READY)  ## start a cloud, boot an encrypted guest in it, show it, stop
-	@$(DEVCLOUD) demo
+demo: $(READY) $(if $(SPLIT),$(TRIXIE))  ## start a cloud, boot an encrypted guest in it, show it, stop
+	@$(DEVCLOUD) demo $(SPLIT)
 
 cloud: $(READY) $(if $(filter-out 1,$(NODES)),$(MULTINODE)) $(if $(SPLIT),$(TRIXIE))  ## start the same cloud and leave it running; NODES=2 HOST=split
 	@$(DEVCLOUD) up --nodes $(NODES) $(SPLIT)

@@ -19,6 +19,7 @@ from pathlib import Path
 from devcloud import interrupts
 from devcloud import status as cloud_status
 from devcloud.cloud import Cloud, CloudError
+from devcloud.config import ini
 from devcloud.hosts import kind_here
 from devcloud.layout import TREE, Layout
 from devcloud.progress import Progress
@@ -103,7 +104,7 @@ def _settings(args: argparse.Namespace) -> CloudSettings:
     settings = CloudSettings(driver=args.driver, host=args.host or kind_here())
     node = settings.nodes[0].replace(**_host_changes(args))
     nodes = several(node, args.nodes) if args.nodes > 1 else (node,)
-    return dataclasses.replace(settings, nodes=nodes)
+    return dataclasses.replace(settings, nodes=nodes, nova=ini.merged(*args.nova))
 
 
 def _host_changes(args: argparse.Namespace) -> dict[str, object]:
@@ -119,6 +120,15 @@ def _host_changes(args: argparse.Namespace) -> dict[str, object]:
         changes |= {"min_asid": args.es_slots + 1, "sev_es": True}
         changes["sev_snp"] = args.snp
     return changes
+
+
+def _option(text: str) -> dict[str, dict[str, str]]:
+    """SECTION.OPTION=VALUE as sections of options."""
+    name, equals, value = text.partition("=")
+    section, dot, option = name.rpartition(".")
+    if not (equals and dot):
+        raise argparse.ArgumentTypeError(f"{text!r} is not SECTION.OPTION=VALUE")
+    return {section: {option: value}}
 
 
 def _parse() -> argparse.Namespace:
@@ -172,6 +182,14 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
         default="",
         help="whose libvirt and QEMU to run; SEV-SNP takes those of trixie: "
         "make setup-trixie (default: this machine's)",
+    )
+    command.add_argument(
+        "--nova",
+        type=_option,
+        action="append",
+        default=[],
+        metavar="SECTION.OPTION=VALUE",
+        help="an option to lay over nova.conf; may be given several times",
     )
     command.add_argument(
         "--nodes",

@@ -11,10 +11,11 @@
 #    under the License.
 """``make demo``: an encrypted guest from flavor to libvirt and Placement.
 
-=============  =============================================================
-``stage``      shows steps, commands and facts; a fact that fails, fails all
-``scenario``   the steps themselves
-``domain``     what libvirt's XML says of a guest's encryption
-``command``    starts a cloud, runs the scenario, stops the cloud
-=============  =============================================================
+===============  =============================================================
+``stage``        shows steps, commands and facts; a fact that fails, fails all
+``scenario``     the steps themselves
+``generations``  those on a host with SEV-ES and SEV-SNP
+``domain``       what libvirt's XML says of a guest's encryption
+``command``      starts a cloud, runs the scenario, stops the cloud
+===============  =============================================================
 """

@@ -16,6 +16,7 @@ import shlex
 from devcloud import interrupts
 from devcloud.client import Client
 from devcloud.cloud import Cloud, CloudError
+from devcloud.demo.generations import Generations
 from devcloud.demo.scenario import Scenario
 from devcloud.demo.stage import Stage, StepFailed
 from devcloud.progress import Progress
@@ -40,7 +41,7 @@ def run(cloud: Cloud, settings: CloudSettings) -> None:
         client = Client(cloud.environment)
         stage = Stage(client, cloud.shell_environment, progress)
         print(f"  $ source {shlex.quote(str(cloud.layout.openrc))}")
-        Scenario(cloud, stage).play()
+        _scenario(settings)(cloud, stage).play()
     except StepFailed as exc:
         raise CloudError(_explain(cloud, exc)) from exc
     finally:
@@ -48,6 +49,11 @@ def run(cloud: Cloud, settings: CloudSettings) -> None:
     print()
     progress.say("all of it is so, and nothing is left running")
     print(note)
+
+
+def _scenario(settings: CloudSettings) -> type[Scenario]:
+    """The steps that this host can show."""
+    return Generations if settings.nodes[0].sev_snp else Scenario
 
 
 def _stop(cloud: Cloud, progress: Progress) -> None:

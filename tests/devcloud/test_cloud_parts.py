@@ -62,6 +62,15 @@ def test_options_make_a_host(
     assert commands._settings(commands._parse()).nodes == (expected,)
 
 
+def test_options_of_nova_are_laid_over_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = ["--nova", "sev.a=1", "--nova", "DEFAULT.b=x=y", "--nova", "sev.c="]
+    monkeypatch.setattr("sys.argv", ["devcloud", "up", *given])
+    settings = commands._settings(commands._parse())
+    assert settings.nova == {"sev": {"a": "1", "c": ""}, "DEFAULT": {"b": "x=y"}}
+
+
 def test_snp_without_slots_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["devcloud", "up", "--snp"])
     with pytest.raises(CloudError, match="--es-slots"):

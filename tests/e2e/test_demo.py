@@ -12,6 +12,7 @@
 """What ``make demo`` and its siblings do to the machine, however they end."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from pathlib import Path
 import pytest
 
 from devcloud.layout import TREE
+from devcloud.simhost import userland
 from devcloud.testing import CloudFixture
 
 DEVCLOUD = [sys.executable, "-m", "devcloud", "--state"]
@@ -93,6 +95,20 @@ def test_demo_shows_it_all_and_leaves_nothing(cloud: CloudFixture, state: Path) 
     assert traces(state) == []
     assert cloud.cloud.running == before
     assert cloud.connection.compute.get("/os-hypervisors").ok
+
+
+def test_demo_of_all_generations(state: Path) -> None:
+    if not userland.is_here("trixie"):
+        pytest.skip("Debian 13 is not unpacked: make setup-trixie")
+    makefile = (TREE / "Makefile").read_text().replace("\\\n", "")
+    (split,) = re.findall(r"filter split,\$\(HOST\)\),(.*)\)$", makefile, re.MULTILINE)
+
+    result = devcloud(state, "demo", *split.split())
+
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "=> launchSecurity is of type sev-snp" in result.stdout
+    assert "=> of its slots 1 reserved" in result.stdout
+    assert traces(state) == []
 
 
 def test_a_demo_that_fails_says_where_and_leaves_nothing(state: Path) -> None:
