@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from nova import objects
+from nova.compute import task_states
 from nova.conf import CONF
 from nova.network import model as network_model
 from nova.virt.libvirt import utils as libvirt_utils
@@ -71,7 +72,9 @@ def with_flavor(
     if not requesters:
         return None
     properties = _raw_properties(instance)
-    asks = _asks(flavor, image, properties, requesters)
+    asks = _asks(flavor, image, properties)
+    if not _has_its_slot(instance):
+        asks = _asks_by_default(flavor, properties, requesters) + asks
     if not by_model and any(ask.value in _NOVAS_MODELS for ask in asks):
         return None
     selected = selection.select(asks)
@@ -102,26 +105,50 @@ def _raw_properties(instance: objects.Instance) -> dict[str, str]:
 
 
 def _asks(
-    flavor: objects.Flavor,
-    image: objects.ImageMeta,
-    properties: dict[str, str],
-    requesters: tuple[str, ...],
+    flavor: objects.Flavor, image: objects.ImageMeta, properties: dict[str, str]
 ) -> list[ModelAsk]:
     """Return every voice for a generation, the strongest first."""
-    asks = [
+    return [
         *selection.flavor_asks(flavor.name, flavor.extra_specs),
         *selection.image_asks(_image_name(image), properties),
     ]
+
+
+def _asks_by_default(
+    flavor: objects.Flavor, properties: dict[str, str], requesters: tuple[str, ...]
+) -> list[ModelAsk]:
+    """Return what Nova's scheduler asks for where no key of Nova's names a model."""
     named = selection.NOVA_MODEL_KEY in flavor.extra_specs or (
         "hw_mem_encryption_model" in properties
     )
     nova_asks = not requesters[0].startswith(selection.MODEL_KEY)
-    if nova_asks and not named and releases.scheduler_chooses_model():
-        default = MemoryEncryptionModel.AMD_SEV.value
-        key, owner = requesters[0].split(" of ", 1)
-        words = f"{key} without {selection.NOVA_MODEL_KEY} (which is {default})"
-        asks.insert(0, ModelAsk(default, owner, words))
-    return asks
+    if named or not nova_asks or not releases.scheduler_chooses_model():
+        return []
+    default = MemoryEncryptionModel.AMD_SEV.value
+    key, owner = requesters[0].split(" of ", 1)
+    words = f"{key} without {selection.NOVA_MODEL_KEY} (which is {default})"
+    return [ModelAsk(default, owner, words)]
+
+
+#: While the guest holds a slot that it has just been given on another host.
+_MOVING = frozenset(
+    (
+        task_states.RESIZE_PREP,
+        task_states.RESIZE_MIGRATING,
+        task_states.RESIZE_MIGRATED,
+        task_states.RESIZE_FINISH,
+    )
+)
+
+
+def _has_its_slot(instance: objects.Instance) -> bool:
+    """Whether it was started before, and does not come from another host.
+
+    An older Nova, whose scheduler asks for no generation, may have found the slot.
+    """
+    started = "launched_at" in instance and instance.launched_at is not None
+    moving = "task_state" in instance and instance.task_state in _MOVING
+    return started and not moving
 
 
 def _image_name(image: objects.ImageMeta) -> str:

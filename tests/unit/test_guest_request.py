@@ -14,6 +14,8 @@
 
 from __future__ import annotations
 
+import datetime
+
 import pytest
 from nova import objects
 from nova.conf import CONF
@@ -255,6 +257,23 @@ def test_what_the_scheduler_takes_for_sev_is_a_voice(
     named = ASKED | {"sev:model": ES, "hw:mem_encryption_model": ES}
     request = guest_request.of(instance(named))
     assert request is not None and request.conflict is None
+
+
+@pytest.mark.parametrize(
+    ("task_state", "agrees"),
+    [(None, True), ("rebooting_hard", True), ("resize_finish", False)],
+)
+def test_a_guest_that_an_older_nova_started_keeps_its_generation(
+    task_state: str | None, agrees: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(releases, "scheduler_chooses_model", lambda: True)
+    guest = instance(ASKED | {"sev:model": ES})
+    guest.launched_at = datetime.datetime(2025, 4, 2, tzinfo=datetime.UTC)
+    guest.task_state = task_state
+    request = guest_request.of(guest)
+    assert request is not None and (request.conflict is None) == agrees
+    if agrees:
+        assert request.model is MemoryEncryptionModel.AMD_SEV_ES
 
 
 def test_a_forbidden_trait_asks_for_nothing() -> None:
