@@ -1,0 +1,93 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What an upgrade of Nova meets: each release leaves the same, and takes it over.
+
+Two releases do not run in one process. So each is held to one shape of what is
+left in Placement, and meets guests as the others leave them.
+"""
+
+from collections.abc import Iterator
+
+import nova_cloud
+import novas
+import pytest
+from nova_cloud import ASKED_BY_FLAVOR, COMPUTE, UEFI, Cloud, find, instance_of
+from test_generations import EVERY_GENERATION
+
+from sev_driver import traits
+from sev_driver.model import MemoryEncryptionModel
+
+SLOT = "MEM_ENCRYPTION_CONTEXT"
+ES = MemoryEncryptionModel.AMD_SEV_ES
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Cloud]:
+    with nova_cloud.cloud(compute=False) as cloud:
+        for name in ("sev", "sev_es"):
+            setattr(cloud.kvm_parameters, name, True)
+        with cloud.domain_features(EVERY_GENERATION):
+            cloud.start_compute(
+                COMPUTE, libvirt_version=11_003_000, qemu_version=10_000_000
+            )
+            yield cloud
+
+
+def test_slots_are_in_the_same_place_on_every_release(cloud: Cloud) -> None:
+    server = cloud.boot(UEFI, ASKED_BY_FLAVOR | sev_alone())
+    providers = cloud.providers()
+    totals = {
+        name: cloud._get_provider_inventory(uuid)[SLOT]["total"]
+        for name, uuid in providers.items()
+        if SLOT in cloud._get_provider_inventory(uuid)
+    }
+    assert totals == {f"{COMPUTE}_amd_sev": 100, f"{COMPUTE}_amd_sev_es": 15}
+    held = cloud._get_allocations_by_server_uuid(server["id"])
+    child = held.pop(providers[f"{COMPUTE}_amd_sev"])
+    assert child["resources"] == {SLOT: 1}
+    assert [SLOT in root["resources"] for root in held.values()] == [False]
+
+
+def sev_alone() -> dict[str, str]:
+    """Nova 31 and older asks Placement for a slot of any generation."""
+    return {"trait:HW_CPU_X86_AMD_SEV": "required"} if novas.RELEASE < 32 else {}
+
+
+def es_trait() -> dict[str, str]:
+    name = traits.choose(ES, traits.is_standard(ES)).wanted
+    return {f"trait:{name}": "required"}
+
+
+def test_a_flavor_that_serves_on_every_release(cloud: Cloud) -> None:
+    keys = {"sev:model": ES.value, f"resources:{SLOT}": "1"} | es_trait()
+    cloud.boot(UEFI, keys)
+    assert find(cloud.defined[0], "launchSecurity/policy").text == "0x0037"
+
+
+@pytest.mark.skipif(
+    novas.RELEASE < 32, reason="the flavor is what these releases ask with themselves"
+)
+def test_a_guest_keeps_the_generation_that_it_asked_nova_31_for(cloud: Cloud) -> None:
+    keys = {"sev:model": ES.value, f"resources:{SLOT}": "1"} | es_trait()
+    server = cloud.boot(UEFI, keys)
+    instance = instance_of(server)
+    instance.flavor.extra_specs = {
+        **ASKED_BY_FLAVOR,
+        "sev:model": ES.value,
+        **es_trait(),
+    }
+    instance.save()
+    cloud.restart()
+    cloud.defined.clear()
+    cloud.hard_reboot(server)
+    assert find(cloud.defined[0], "launchSecurity/policy").text == "0x0037"
