@@ -16,6 +16,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import novas
 import pytest
 from lxml import etree
 from nova.conf import CONF
@@ -171,6 +172,11 @@ def test_every_virtio_device_goes_through_the_iommu(cloud: Cloud) -> None:
 
 def test_the_firmware_is_one_without_secure_boot(cloud: Cloud) -> None:
     cloud.boot(UEFI, ASKED_BY_FLAVOR)
+    if novas.RELEASE < 32:  # Nova names it, of two in its fixtures.
+        loader = find(cloud.defined[0], "os/loader")
+        assert loader.text == "/usr/share/OVMF/OVMF_CODE.fd"
+        assert loader.get("secure") != "yes"
+        return
     features = ET.fromstring(cloud.defined[0]).findall("os/firmware/feature")
     assert {f.get("name"): f.get("enabled") for f in features} == {
         "secure-boot": "no",

@@ -1,0 +1,97 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""tools/releases.py: what the table of all Nova releases says, and when it is green."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from installations import ROOT
+
+
+@pytest.fixture
+def releases(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    import releases
+
+    return releases
+
+
+TESTS = """
+import pytest
+def test_good(): pass
+def test_bad(): assert False
+@pytest.mark.skip(reason="not here")
+def test_skipped(): pass
+"""
+
+
+def report(folder: Path, tests: str) -> Path:
+    """Have pytest write its report of ``tests``."""
+    (folder / "test_it.py").write_text(tests)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "test_it.py"]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+    subprocess.run(
+        [*command, "--junitxml=report.xml", "--rootdir=."],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+    )
+    return folder / "report.xml"
+
+
+def test_an_outcome_is_read_from_pytests_report(
+    releases: ModuleType, tmp_path: Path
+) -> None:
+    outcome = releases.Outcome.read(report(tmp_path, TESTS))
+    assert str(outcome) == "1 passed, 1 failed, 1 skipped"
+    assert not outcome.good
+
+
+def test_no_report_and_no_test_are_not_good(
+    releases: ModuleType, tmp_path: Path
+) -> None:
+    missing = releases.Outcome.read(tmp_path / "none.xml")
+    assert not missing.good and "broken off" in str(missing)
+    assert not releases.Outcome.read(report(tmp_path, "")).good
+
+
+def test_only_stock_nova_may_fail(releases: ModuleType) -> None:
+    good, bad = releases.Outcome(passed=3), releases.Outcome(passed=2, failed=1)
+    assert releases.Row(31, {"unit": good, "stock": bad, "ours": good}, 1).good
+    assert not releases.Row(31, {"unit": good, "stock": good, "ours": bad}, 1).good
+
+
+def test_the_table_has_a_line_for_each_release(releases: ModuleType) -> None:
+    rows = [
+        releases.Row(n, {"unit": releases.Outcome(passed=n)}, 61.4) for n in (27, 34)
+    ]
+    assert releases.table(rows, ["unit"]) == [
+        "Nova | unit      | time",
+        "-----+-----------+-----",
+        "27   | 27 passed | 1:01",
+        "34   | 34 passed | 1:01",
+    ]
+
+
+def test_every_release_from_the_oldest_on_has_constraints(releases: ModuleType) -> None:
+    from sev_driver.releases import OLDEST_NOVA
+
+    assert list(range(OLDEST_NOVA, 35)) == releases.release_venv.RELEASES
+    for release in releases.release_venv.RELEASES:
+        pins = (ROOT / "constraints" / f"nova-{release}.txt").read_text()
+        assert f"\nnova=={release}." in pins
+        assert f"\nopenstack-placement=={release - 18}." in pins
