@@ -53,7 +53,7 @@ def _findings(request: GuestRequest, names: list[str]) -> Iterator[Finding]:
         )
     for name in names:
         model = _model_of(name)
-        if model is not None and model is not request.model:
+        if model is not request.model:
             yield Finding(
                 Requirement.POOL,
                 f"the slot it was given on this host is one of {model.title}",
@@ -61,10 +61,14 @@ def _findings(request: GuestRequest, names: list[str]) -> Iterator[Finding]:
             )
 
 
-def _model_of(provider: str) -> MemoryEncryptionModel | None:
-    """Return the generation whose slots a provider has; None for the root."""
+def _model_of(provider: str) -> MemoryEncryptionModel:
+    """Return the generation whose slots a provider has.
+
+    What Nova 31 and older has on the root, and an option of ours puts there, is of
+    plain SEV.
+    """
     # The longest first: one name is the beginning of the others.
     for model in sorted(MemoryEncryptionModel, key=lambda m: -len(m.symbol)):
         if provider.endswith(f"_{model.symbol}"):
             return model
-    return None
+    return MemoryEncryptionModel.AMD_SEV

@@ -50,8 +50,11 @@ def test_only_a_slot_of_its_own_generation_will_do(
     assert check(model, {"root": CPU, provider: SLOT}) == wrong
 
 
-def test_the_roots_slots_are_of_any_generation() -> None:
-    assert check(MemoryEncryptionModel.AMD_SEV_ES, {"root": SLOT}) == []
+@pytest.mark.parametrize("model", MemoryEncryptionModel)
+def test_the_roots_slots_are_of_plain_sev(model: MemoryEncryptionModel) -> None:
+    plain = model is MemoryEncryptionModel.AMD_SEV
+    wrong = [] if plain else [(Requirement.POOL, Fault.HOST)]
+    assert check(model, {"root": CPU | SLOT}) == wrong
 
 
 @pytest.mark.parametrize("unknown", [None, {}])
