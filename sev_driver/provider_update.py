@@ -34,6 +34,8 @@ from sev_driver.strangers import Strangers
 LOG = log.getLogger(__name__)
 
 _SEV = MemoryEncryptionModel.AMD_SEV
+#: These take their slots from one pool.
+_SHARING = (MemoryEncryptionModel.AMD_SEV_ES, MemoryEncryptionModel.AMD_SEV_SNP)
 
 
 class Update:
@@ -145,7 +147,7 @@ class Update:
         self, host: HostCapabilities, offer: Offer
     ) -> dict[MemoryEncryptionModel, int]:
         uncovered = self._strangers.count(self._holders)
-        if not uncovered:
+        if not uncovered and not self._shares(offer):
             return {}
         return reserved.reserve(
             host,
@@ -154,6 +156,13 @@ class Update:
                 model: reserved.Use(len(self._holders(model)), uncovered.get(model, 0))
                 for model in MemoryEncryptionModel
             },
+        )
+
+    def _shares(self, offer: Offer) -> bool:
+        """Tell whether guests of one model may hold what another is offered."""
+        return any(
+            self._had.get(self._place(model)) and other in offer and offer[other].total
+            for model, other in (_SHARING, _SHARING[::-1])
         )
 
     def _kept(

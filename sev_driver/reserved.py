@@ -49,13 +49,22 @@ def reserve(
     Guests that Nova does not know first take what it is not offered; only then
     do they take from what it is. With that, Placement gives away no more than is
     free, and no less.
+
+    What guests hold of a model beyond its offer, as when the option was lowered or
+    the model was lost, is gone for the other that shares the pool.
     """
     reserved: dict[MemoryEncryptionModel, int] = {}
     for models, size in _pools(host):
         offered = {model: offer[model].total for model in models if model in offer}
         spare = 0 if size is None else max(0, size - sum(offered.values()))
-        uncovered = sum(uses.get(model, Use()).uncovered for model in models)
-        missing = max(0, uncovered - spare)
+        each = {model: uses.get(model, Use()) for model in models}
+        taken = sum(use.uncovered for use in each.values())
+        if len(models) > 1:
+            taken += sum(
+                max(0, use.allocated - offered.get(model, 0))
+                for model, use in each.items()
+            )
+        missing = max(0, taken - spare)
         reserved |= _spread(offered, uses, missing)
     return reserved
 

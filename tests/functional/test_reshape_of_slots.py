@@ -256,6 +256,22 @@ def test_what_nova_31_does_not_know_is_kept_for_who_holds_it(
     assert holds(cloud, host, guest) == {child: 1}
 
 
+def test_what_guests_hold_beyond_an_option_is_gone_for_the_other_generation(
+    every_generation: Cloud,
+) -> None:
+    cloud, es = every_generation, MemoryEncryptionModel.AMD_SEV_ES
+    host = start(cloud, "lowered")
+    for _ in range(2):
+        cloud.boot(IMAGES[es], asking(es), host=host)
+    cloud.flags(num_sev_es_guests=1, group="sev")
+
+    cloud._run_periodics()
+
+    found = cloud.slot_inventories(host)
+    assert found[f"{host}_amd_sev_es"] == (1, 0)
+    assert found[f"{host}_amd_sev_snp"] == (14, 1)
+
+
 @pytest.mark.parametrize(
     "model", [MemoryEncryptionModel.AMD_SEV_ES, MemoryEncryptionModel.AMD_SEV_SNP]
 )

@@ -69,6 +69,9 @@ SHARED = {
     "ES' own are gone: it is SNP that has less": (5, (2, 3), (0, 0), (3, 0), (2, 1)),
     "ES' own are allocated": (5, (2, 3), (2, 0), (1, 0), (1, 1)),
     "some are not offered": (9, (2, 3), (0, 0), (3, 2), (1, 0)),
+    "ES guests from before SNP was on": (5, (0, 5), (2, 0), (0, 0), (0, 2)),
+    "ES' option was lowered under its guests": (5, (1, 4), (3, 1), (0, 0), (0, 2)),
+    "and others run beside": (5, (1, 4), (3, 0), (1, 0), (1, 3)),
 }
 
 
@@ -113,17 +116,17 @@ def test_no_slot_is_given_away_twice_and_none_is_held_back(
     es, snp = min(offered[0], pool), min(offered[1], pool)
     offer = {ES: Slots(es, ""), SNP: Slots(min(snp, pool - es), "")}
     uses = {
-        ES: Use(min(allocated[0], offer[ES].total), uncovered[0]),
-        SNP: Use(min(allocated[1], offer[SNP].total), uncovered[1]),
+        ES: Use(allocated[0], uncovered[0]),
+        SNP: Use(allocated[1], uncovered[1]),
     }
 
     found = reserve(host(None, pool, pool, pool), offer, uses)
 
     held = sum(use.allocated for use in uses.values())
     strangers = sum(use.uncovered for use in uses.values())
-    free = 0
+    free = most = 0
     for model, slots in offer.items():
         assert 0 <= found[model] <= slots.total
         free += max(0, slots.total - found[model] - uses[model].allocated)
-    most = sum(slots.total for slots in offer.values()) - held
+        most += max(0, slots.total - uses[model].allocated)
     assert free == max(0, min(most, pool - held - strangers))
