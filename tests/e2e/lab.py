@@ -36,6 +36,25 @@ OPTIONS: Sections = {
     "vnc": {"enabled": "true"},
     "serial_console": {"enabled": "true"},
 }
+#: As another manager would start it: no firmware of Nova's, no uuid of Nova's.
+STRANGER = """
+<domain type='kvm'><name>{name}</name><memory unit='MiB'>64</memory>
+  <os firmware='efi'>
+    <type arch='x86_64' machine='q35'>hvm</type>
+    <firmware>
+      <feature enabled='no' name='secure-boot'/>
+      <feature enabled='no' name='enrolled-keys'/>
+    </firmware>
+  </os>
+  <features><acpi/></features>
+  <memoryBacking><locked/></memoryBacking>
+  <devices>
+    <controller type='usb' model='none'/><memballoon model='none'/>
+  </devices>
+  <launchSecurity type='sev'>
+    <cbitpos>51</cbitpos><reducedPhysBits>1</reducedPhysBits><policy>0x33</policy>
+  </launchSecurity>
+</domain>"""
 Found = TypeVar("Found")
 
 
@@ -105,6 +124,12 @@ class Lab(CloudFixture):
             slots = int(self._options["libvirt"]["num_memory_encrypted_guests"])
             back = {PROVIDER: (slots, 0)}
             eventually("the slots are back", lambda: self.inventory() == back)
+
+    def start_stranger(self, name: str) -> None:
+        """Start an encrypted guest of which Nova does not know."""
+        file = self.cloud.layout.tmp / f"{name}.xml"
+        file.write_text(STRANGER.format(name=name))
+        self.virsh("create", "--paused", str(file))
 
     def state(self, server: Any) -> str:
         """libvirt's word for it: running, shut off."""

@@ -16,13 +16,14 @@ mended in that one point here, or there would be nothing to compare.
 """
 
 import dataclasses
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import openstack
 import pytest
-from lab import Lab
+from lab import Lab, eventually
 
 from devcloud.settings import DRIVER
 
@@ -120,6 +121,24 @@ def third_guest_on_two_slots(cloud: Beside) -> str:
     return str(third.fault["message"].strip())
 
 
+def guest_of_another_manager(cloud: Beside) -> str:
+    def free() -> int:
+        ((total, reserved),) = cloud.inventory().values()
+        return int(total) - int(reserved)
+
+    cloud.start_stranger("stranger")
+    try:
+        # Nova looks each second.
+        for _ in range(15):
+            time.sleep(1)
+            if free() == 1:
+                break
+        return f"Placement has {free()} of 2 slots free"
+    finally:
+        cloud.virsh("destroy", "stranger")
+        eventually("the slot is back", lambda: free() == 2)
+
+
 def suspend(cloud: Beside) -> str:
     server = cloud.boot_q35()
     with pytest.raises(openstack.exceptions.BadRequestException):
@@ -142,6 +161,11 @@ TABLE = [
         "refused in words, guest goes on",
     ),
     (third_guest_on_two_slots, "No valid host was found.", "No valid host was found."),
+    (
+        guest_of_another_manager,
+        "Placement has 2 of 2 slots free",
+        "Placement has 1 of 2 slots free",
+    ),
     (suspend, "refused by the API", "refused by the API"),
 ]
 

@@ -18,32 +18,6 @@ from typing import Any
 import pytest
 from lab import PROVIDER, Lab, eventually
 
-#: As another manager would start it: no firmware of Nova's, no uuid of Nova's.
-STRANGER = """
-<domain type='kvm'><name>{name}</name><memory unit='MiB'>64</memory>
-  <os firmware='efi'>
-    <type arch='x86_64' machine='q35'>hvm</type>
-    <firmware>
-      <feature enabled='no' name='secure-boot'/>
-      <feature enabled='no' name='enrolled-keys'/>
-    </firmware>
-  </os>
-  <features><acpi/></features>
-  <memoryBacking><locked/></memoryBacking>
-  <devices>
-    <controller type='usb' model='none'/><memballoon model='none'/>
-  </devices>
-  <launchSecurity type='sev'>
-    <cbitpos>51</cbitpos><reducedPhysBits>1</reducedPhysBits><policy>0x33</policy>
-  </launchSecurity>
-</domain>"""
-
-
-def start(lab: Lab, name: str) -> None:
-    file = lab.cloud.layout.tmp / f"{name}.xml"
-    file.write_text(STRANGER.format(name=name))
-    lab.virsh("create", "--paused", str(file))
-
 
 @pytest.fixture
 def all_offered(lab: Lab) -> Lab:
@@ -64,9 +38,9 @@ def test_a_guest_started_by_virsh_reserves_its_slot_while_it_runs(
     assert server.status == "ACTIVE", server.fault
     offered(lab, 15, 0)
 
-    start(lab, "stranger")
+    lab.start_stranger("stranger")
     offered(lab, 15, 1)
-    start(lab, "another")
+    lab.start_stranger("another")
     offered(lab, 15, 2)
     assert lab.usage() == {PROVIDER: 1}
 
@@ -78,7 +52,7 @@ def test_a_guest_started_by_virsh_reserves_its_slot_while_it_runs(
 
 def test_it_takes_first_what_nova_is_not_offered(lab: Lab) -> None:
     # 15 slots, of which Nova is offered 4.
-    start(lab, "beside")
+    lab.start_stranger("beside")
     try:
         eventually(
             "it is seen", lambda: "runs encrypted and is not Nova's" in lab.log()
