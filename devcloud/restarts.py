@@ -84,9 +84,15 @@ class Restarts:
         self._spawn(DAEMON, command, environment, log)
         self.host.wait_ready()
 
+    def start_guest(self, name: str, command: list[str]) -> None:
+        """Without libvirt: a QEMU whose ``-name`` is ``guest=NAME,``."""
+        layout = self._cloud.layout
+        log = layout.log(name)
+        self._spawn(f"guest={name},", command, environment(layout), log)
+
     def kill_guest(self, name: str) -> None:
         """Of libvirt's name, such as instance-00000001, by SIGKILL."""
-        self._kill(f"guest={name},")
+        self._kill(f"guest={name},", program="qemu-system-x86_64")
 
     def run(self, *command: str) -> str:
         """What a command in the cloud's namespaces says."""
@@ -127,8 +133,9 @@ class Restarts:
             )
         self._started[words] = process
 
-    def _kill(self, words: str) -> None:
-        found = list(self._processes(words))
+    def _kill(self, words: str, program: str = "") -> None:
+        """:param program: not those that only have been started by such a line."""
+        found = list(self._processes(words, program))
         if not found:
             raise CloudError(f"nothing to end: no process of this cloud has {words!r}")
         for process in found:
@@ -138,12 +145,14 @@ class Restarts:
         if entrance := self._started.pop(words, None):
             entrance.wait(END_TIMEOUT)
 
-    def _processes(self, words: str) -> Iterator[ProcessId]:
+    def _processes(self, words: str, program: str) -> Iterator[ProcessId]:
         """Those of this cloud, not of another, whose command line has the words."""
         namespace = os.readlink(f"/proc/{self._init}/ns/pid")
         for folder in Path("/proc").glob("[0-9]*"):
             try:
                 if os.readlink(folder / "ns/pid") != namespace:
+                    continue
+                if program not in os.readlink(folder / "exe"):
                     continue
                 if words.encode() in (folder / "cmdline").read_bytes():
                     yield ProcessId.of(int(folder.name))

@@ -30,7 +30,8 @@ How it hangs together::
     qemu-system-x86_64, sevsim/
                stands before QEMU in libvirtd's PATH; starts the real one
 
-Not stood in for: the launch measurement (it is all zeros), the misc cgroup, and the
-processor's own CPUID outside libvirtd. SEV's failures in the guest (a device
-without iommu, firmware that knows nothing of SEV) do not happen either.
+Not stood in for: the launch measurement (it is all zeros), and the processor's own
+CPUID outside libvirtd. The misc cgroup is there if asked for. SEV's failures in the
+guest (a device without iommu, firmware that knows nothing of SEV) do not happen
+either.
 """

@@ -22,9 +22,9 @@ import subprocess
 from pathlib import Path
 
 from devcloud.simhost import firmware, mounts
-from devcloud.simhost.layout import BIN, FIRMWARE, MONITORS, SHIM, SLOTS
+from devcloud.simhost.layout import BIN, CONTROL_GROUP, FIRMWARE, MONITORS, SHIM, SLOTS
 from devcloud.simhost.private_libvirt import HostError, PrivateLibvirt, write
-from devcloud.simhost.sevsim import slots
+from devcloud.simhost.sevsim import misc_cgroup, slots
 from devcloud.simhost.sevsim.platform import Platform
 
 _HERE = Path(__file__).parent
@@ -47,6 +47,8 @@ class SimulatedHost(PrivateLibvirt):
             "kvm_amd", self.layout.parameters, self.layout.state / "sys-module"
         )
         mounts.hide_control_groups()
+        if self.settings.misc_cgroup:
+            mounts.bind(self.layout.control_group, CONTROL_GROUP)
 
     def libvirtd_command(self) -> tuple[list[str], dict[str, str]]:
         command, environment = super().libvirtd_command()
@@ -96,8 +98,19 @@ class SimulatedHost(PrivateLibvirt):
             real_qemu=self.userland.inside(self.userland.program(_WRAPPER)),
             slots=SLOTS,
             monitors=MONITORS,
+            control_group=CONTROL_GROUP if self.settings.misc_cgroup else "",
         )
         write(self.layout.bin / "sevsim.json", platform.to_json())
+        write(
+            self.layout.control_group / "misc.capacity", misc_cgroup.capacity(platform)
+        )
+        self._write_current()
+
+    def _write_current(self) -> None:
+        folder = str(self.layout.control_group)
+        here = Platform(slots=str(self.layout.slots), control_group=folder)
+        self.layout.slots.mkdir(parents=True, exist_ok=True)
+        misc_cgroup.write_current(here)
 
     def _write_firmware(self) -> None:
         folder, wanted = self.layout.firmware, firmware.descriptors(self.settings)

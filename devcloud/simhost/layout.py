@@ -33,6 +33,7 @@ LIBVIRTD = f"{BIN}/libvirtd"
 SHIM = f"{BIN}/cpuid_shim.so"
 SLOTS = f"{BIN}/slots"
 MONITORS = "/run/libvirt/simhost"
+CONTROL_GROUP = "/sys/fs/cgroup"
 FIRMWARE = "/etc/qemu/firmware"
 LIBVIRTD_LOG = "/var/log/libvirt/libvirtd.log"
 
@@ -50,6 +51,7 @@ class Layout:
         self.hosts = self.state / "hosts"
         self.parameters = self.state / "parameters"
         self.firmware = self.state / "firmware"
+        self.control_group = self.state / "cgroup"
         self.root = self.state / "root"
         self.bin = self.outside(BIN)
         self.slots = self.outside(SLOTS)

@@ -47,6 +47,8 @@ class HostSettings:
     # Whether there is a firmware descriptor for each generation that is on. Debian
     # 12 and 13 have none for ES and SNP.
     es_snp_firmware: bool = True
+    # Whether the kernel's misc control group is there, which counts the ASIDs.
+    misc_cgroup: bool = False
     # The Debian whose libvirt and QEMU it runs, by codename; "" is this machine's.
     distribution: str = ""
     # libvirt's own names: ports it may give to VNC and SPICE, and to migration.

@@ -18,7 +18,7 @@ import sys
 
 import pytest
 
-from devcloud.simhost.sevsim import refusals, slots
+from devcloud.simhost.sevsim import misc_cgroup, refusals, slots
 from devcloud.simhost.sevsim.command_line import CommandLine
 from devcloud.simhost.sevsim.platform import Platform
 
@@ -221,6 +221,29 @@ def test_counting_and_taking_wait_for_each_other(tmp_path):
             process.wait(0.5)
         os.close(pool)
         assert process.wait(10) == 0
+
+
+@pytest.mark.parametrize(
+    ("platform", "text"),
+    [
+        (Platform(min_asid=6, max_asid=15), "sev 10\nsev_es 5\n"),
+        (Platform(min_asid=1, max_asid=15), "sev 15\n"),
+        (Platform(min_asid=16, max_asid=15), "sev_es 15\n"),
+        (Platform(min_asid=1, max_asid=0), ""),
+    ],
+)
+def test_the_misc_control_group_leaves_out_what_there_is_none_of(platform, text):
+    assert misc_cgroup.capacity(platform) == text
+
+
+def test_the_misc_control_group_counts_what_is_in_use(tmp_path):
+    platform = Platform(slots=str(tmp_path), control_group=str(tmp_path))
+    held = slots.take(platform.slots, "sev_es_snp", range(1, 3))
+    misc_cgroup.write_current(platform)
+    assert (tmp_path / "misc.current").read_text() == "sev 0\nsev_es 1\n"
+    os.close(held)
+    misc_cgroup.write_current(platform)
+    assert (tmp_path / "misc.current").read_text() == "sev 0\nsev_es 0\n"
 
 
 def test_a_platform_survives_its_file(tmp_path):

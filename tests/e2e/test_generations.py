@@ -14,6 +14,7 @@
 
 import contextlib
 import dataclasses
+import json
 import subprocess
 import time
 from collections.abc import Iterator
@@ -22,13 +23,20 @@ from typing import Any
 import pytest
 from lab import eventually
 
+from devcloud.restarts import Restarts
 from devcloud.simhost import userland
+from devcloud.simhost.layout import BIN
 from devcloud.testing import CloudFixture
 
 SEV, SEV_ES, SNP = "node1_amd_sev", "node1_amd_sev_es", "node1_amd_sev_snp"
 NONE_USED = {SEV: 0, SEV_ES: 0, SNP: 0}
 #: 15 ASIDs: 10 of plain SEV, and 5 that SEV-ES, here with 2, and SEV-SNP share.
-HOST: dict[str, Any] = {"min_asid": 6, "sev_es": True, "sev_snp": True}
+HOST: dict[str, Any] = {
+    "min_asid": 6,
+    "sev_es": True,
+    "sev_snp": True,
+    "misc_cgroup": True,
+}
 NOVA = {
     "DEFAULT": {"update_resources_interval": "1"},
     "sev": {"num_sev_es_guests": "2"},
@@ -232,6 +240,27 @@ def test_guests_that_nova_does_not_know_are_reserved(split: Split) -> None:
     for server in (first, second):
         split.delete(server)
     eventually("its slot is free", lambda: split.usage() == NONE_USED)
+
+
+def test_a_qemu_that_libvirt_does_not_run_is_reserved(split: Split) -> None:
+    offered = split.inventory()
+    restarts = Restarts(split.cloud)
+    # What libvirt would run, without libvirt's monitor.
+    command = [f"{BIN}/qemu-system-x86_64", "-name", "guest=stranger,process=x"]
+    # Less than what root may lock everywhere.
+    command += ["-machine", "q35,accel=kvm", "-m", "4"]
+    security: dict[str, Any] = {"qom-type": "sev-guest", "id": "lsec0", "policy": 0x33}
+    security |= {"cbitpos": 51, "reduced-phys-bits": 1}
+    command += ["-object", json.dumps(security), "-nodefaults", "-nographic"]
+
+    restarts.start_guest("stranger", restarts.host.userland.command(command))
+
+    reserved = offered | {SEV: (10, 1)}
+    eventually("it is reserved", lambda: split.inventory() == reserved)
+    assert split.held() == {"sev": 1, "sev_es_snp": 0}
+    assert split.virsh("list", "--name").split() == []
+    restarts.kill_guest("stranger")
+    eventually("it is given back", lambda: split.inventory() == offered)
 
 
 def test_debian_12_refuses_snp_in_words_and_runs_es(debian_12: Split) -> None:

@@ -21,7 +21,7 @@ TIMEOUT = 240
 def fifteen_slots(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudFixture]:
     nova = {"quota": dict.fromkeys(("instances", "cores", "ram"), "-1")}
     state = tmp_path_factory.mktemp("sixty")
-    with CloudFixture(state, nova=nova, max_asid=SLOTS) as fixture:
+    with CloudFixture(state, nova=nova, max_asid=SLOTS, misc_cgroup=True) as fixture:
         yield fixture
 
 

@@ -25,6 +25,7 @@ exec, so that the process id libvirt knows is QEMU's. ::
     command_line   argv in, argv and what was asked for out
     refusals       why this host's QEMU would not start such a guest
     slots          the ASIDs, each a locked file held by QEMU itself
+    misc_cgroup    the kernel's count of them, where the host shows one
     answers        the QMP commands that are answered here
     proxy          the process between libvirt and QEMU's monitor
 

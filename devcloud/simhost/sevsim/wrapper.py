@@ -19,7 +19,7 @@ import socket
 import sys
 import tempfile
 
-from . import refusals, slots
+from . import misc_cgroup, refusals, slots
 from .answers import Answers
 from .command_line import CommandLine
 from .platform import Platform
@@ -42,6 +42,8 @@ def main(platform_file: str, argv: list[str]) -> None:
         pool = slots.pool(command)
         if slots.take(platform.slots, pool, slots.asids(platform, pool)) is None:
             _refuse(refusals.no_slot())
+        if platform.control_group:
+            misc_cgroup.watch(platform)
     os.execv(platform.real_qemu, [platform.real_qemu, *command.rewritten])
 
 
