@@ -20,6 +20,8 @@ from pathlib import Path
 
 WIDTH = 76
 TAIL = 25
+#: A pattern for run() that matches nothing.
+NO_NAMES = "(?!)"
 
 
 def say(text: str) -> None:

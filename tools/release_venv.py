@@ -52,8 +52,11 @@ PACKAGES = (
 )
 
 
-def make(release: int) -> Path:
-    """Return the release's environment, made anew if its list has changed."""
+def make(release: int, show: bool) -> Path:
+    """Return the release's environment, made anew if its list has changed.
+
+    :param show: whether to print the names of the packages.
+    """
     venv, constraints = FOLDER / f"nova-{release}", CONSTRAINTS / f"nova-{release}.txt"
     ready, key = venv / "ready", _key(constraints)
     if ready.exists() and ready.read_text() == key:
@@ -63,7 +66,7 @@ def make(release: int) -> Path:
     # old sources need a setuptools that has pkg_resources.
     settings = dict(os.environ, PIP_CONSTRAINT=str(constraints))
     for packages in (("setuptools", "wheel", "pbr"), PACKAGES):
-        _pip(venv, settings, *packages)
+        _pip(venv, settings, show, *packages)
     ready.write_text(key)
     return venv
 
@@ -96,14 +99,14 @@ def build_wheel() -> Path:
     command += ["--disable-pip-version-check", "--no-deps", "--no-build-isolation"]
     command += ["--wheel-dir", str(folder), str(ROOT)]
     settings = dict(os.environ) | bootstrap.version_settings()
-    progress.run(command, folder / "log", "never", settings)
+    progress.run(command, folder / "log", progress.NO_NAMES, settings)
     (wheel,) = folder.glob("*.whl")
     return wheel
 
 
-def install(venv: Path, wheel: Path) -> None:
+def install(venv: Path, wheel: Path, show: bool) -> None:
     """Install the wheel as an operator does: it brings nothing with it."""
-    _pip(venv, dict(os.environ), "--no-deps", "--force-reinstall", str(wheel))
+    _pip(venv, dict(os.environ), show, "--no-deps", "--force-reinstall", str(wheel))
 
 
 def _key(constraints: Path) -> str:
@@ -111,7 +114,8 @@ def _key(constraints: Path) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _pip(venv: Path, settings: dict[str, str], *arguments: str) -> None:
+def _pip(venv: Path, settings: dict[str, str], show: bool, *arguments: str) -> None:
     command = [str(venv / "bin" / "python"), "-m", "pip", "install"]
     command += ["--disable-pip-version-check", "--progress-bar", "off", *arguments]
-    progress.run(command, venv / "install.log", bootstrap.PIP_NAMES, settings)
+    names = bootstrap.PIP_NAMES if show else progress.NO_NAMES
+    progress.run(command, venv / "install.log", names, settings)

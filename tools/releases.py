@@ -19,6 +19,7 @@ from this tree is installed into each, as on a compute host.
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import dataclasses
 import os
 import subprocess
@@ -106,10 +107,14 @@ def main() -> int:
     arguments = parse(sys.argv[1:])
     start = time.monotonic()
     wheel = release_venv.build_wheel()
-    rows = [
-        test(release, wheel, arguments.stages)
-        for release in arguments.releases or release_venv.RELEASES
-    ]
+    releases = arguments.releases or release_venv.RELEASES
+    # The tests keep one core busy; names from several at once would be a jumble.
+    jobs = min(len(os.sched_getaffinity(0)), len(releases))
+    show = jobs == 1
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        rows = list(
+            pool.map(lambda n: test(n, wheel, arguments.stages, show), releases)
+        )
     print("\n".join(table(rows, arguments.stages)))
     minutes = (time.monotonic() - start) / 60
     progress.say(f"{len(rows)} releases in {minutes:.1f} minutes")
@@ -133,21 +138,24 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     return arguments
 
 
-def test(release: int, wheel: Path, stages: Sequence[str]) -> Row:
-    """Run the stages in one release."""
+def test(release: int, wheel: Path, stages: Sequence[str], show: bool) -> Row:
+    """Run the stages in one release.
+
+    :param show: whether to print names of packages and test files as they come.
+    """
     start = time.monotonic()
-    progress.say(f"Nova {release}")
-    venv = release_venv.make(release)
-    release_venv.install(venv, wheel)
+    progress.say(f"Nova {release}: its environment")
+    venv = release_venv.make(release, show)
+    release_venv.install(venv, wheel, show)
     outcomes = {}
     for name in stages:
-        progress.say(f"Nova {release}: {HEADINGS[name]}")
-        outcomes[name] = run(venv, name)
+        progress.say(f"Nova {release}: {HEADINGS[name]} …")
+        outcomes[name] = run(venv, name, show)
         progress.say(f"Nova {release}: {HEADINGS[name]}: {outcomes[name]}")
     return Row(release, outcomes, time.monotonic() - start)
 
 
-def run(venv: Path, stage: str) -> Outcome:
+def run(venv: Path, stage: str, show: bool) -> Outcome:
     """Run one stage; its words go to a log in the environment."""
     log, report = venv / f"{stage}.log", venv / f"{stage}.xml"
     for old in (log, report):
@@ -158,7 +166,8 @@ def run(venv: Path, stage: str) -> Outcome:
     settings = {"COMPUTE_DRIVER": DRIVERS.get(stage, DRIVERS["ours"])}
     settings["PYTHONUNBUFFERED"] = "1"
     try:
-        progress.run(command, log, FILES, dict(os.environ) | settings)
+        names = FILES if show else progress.NO_NAMES
+        progress.run(command, log, names, dict(os.environ) | settings)
     except subprocess.CalledProcessError as error:
         # 1: tests have failed, which the report says. Else there was no run.
         if error.returncode != 1:
@@ -189,3 +198,5 @@ if __name__ == "__main__":
         sys.exit(main())
     except KeyboardInterrupt:
         sys.exit("interrupted; run it again to go on")
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"failed, status {error.returncode}: {' '.join(map(str, error.cmd))}")
