@@ -31,8 +31,9 @@ FOLDER = bootstrap.VENV / "releases"
 RELEASES = sorted(
     int(path.stem.removeprefix("nova-")) for path in CONSTRAINTS.glob("nova-*.txt")
 )
-#: The packages of the older ones are pinned for this one.
+#: The packages of all but the newest are pinned for this one.
 PYTHON = "3.11"
+NEEDS_PYTHON = f"a python{PYTHON} is needed, which its packages are pinned for"
 #: Nova, and what its own functional tests and ours import.
 PACKAGES = (
     "nova",
@@ -55,13 +56,15 @@ PACKAGES = (
 def make(release: int, show: bool) -> Path:
     """Return the release's environment, made anew if its list has changed.
 
+    :param release: one that :func:`python` has a Python for.
     :param show: whether to print the names of the packages.
     """
     venv, constraints = FOLDER / f"nova-{release}", CONSTRAINTS / f"nova-{release}.txt"
     ready, key = venv / "ready", _key(constraints)
     if ready.exists() and ready.read_text() == key:
         return venv
-    subprocess.run([python(), "-m", "venv", "--clear", str(venv)], check=True)
+    interpreter = str(python(release))
+    subprocess.run([interpreter, "-m", "venv", "--clear", str(venv)], check=True)
     # In the environment, so that it also holds where pip builds in isolation:
     # old sources need a setuptools that has pkg_resources.
     settings = dict(os.environ, PIP_CONSTRAINT=str(constraints))
@@ -71,20 +74,11 @@ def make(release: int, show: bool) -> Path:
     return venv
 
 
-def python() -> str:
-    """Return the Python for the environments.
-
-    :raises SystemExit: there is none of that version.
-    """
-    if sys.version.startswith(f"{PYTHON}."):
+def python(release: int) -> str | None:
+    """Return a Python that the release's packages are pinned for, None without one."""
+    if release == RELEASES[-1] or sys.version.startswith(f"{PYTHON}."):
         return sys.executable
-    found = shutil.which(f"python{PYTHON}")
-    if found is None:
-        raise SystemExit(
-            f"Nova's older releases are tested on Python {PYTHON}; this is "
-            f"{sys.version.split()[0]}, and there is no python{PYTHON}"
-        )
-    return found
+    return shutil.which(f"python{PYTHON}")
 
 
 def build_wheel() -> Path:
@@ -110,7 +104,7 @@ def install(venv: Path, wheel: Path, show: bool) -> None:
 
 
 def _key(constraints: Path) -> str:
-    text = f"{PYTHON} {PACKAGES} {constraints.read_text()}"
+    text = f"{sys.version_info[:2]} {PACKAGES} {constraints.read_text()}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 

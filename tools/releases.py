@@ -106,8 +106,8 @@ def main() -> int:
     """Run what was asked for; return 0 if all of ours is green."""
     arguments = parse(sys.argv[1:])
     start = time.monotonic()
+    releases = possible(arguments.releases or release_venv.RELEASES)
     wheel = release_venv.build_wheel()
-    releases = arguments.releases or release_venv.RELEASES
     # The tests keep one core busy; names from several at once would be a jumble.
     jobs = min(len(os.sched_getaffinity(0)), len(releases))
     show = jobs == 1
@@ -117,8 +117,26 @@ def main() -> int:
         )
     print("\n".join(table(rows, arguments.stages)))
     minutes = (time.monotonic() - start) / 60
-    progress.say(f"{len(rows)} releases in {minutes:.1f} minutes")
+    used = os.times()
+    busy = (used.children_user + used.children_system) / 60
+    progress.say(
+        f"{len(rows)} releases in {minutes:.1f} minutes, {busy:.1f} of a processor's"
+    )
     return 0 if all(row.good for row in rows) else 1
+
+
+def possible(wanted: Sequence[int]) -> list[int]:
+    """Return the releases that can be tested here; say which cannot.
+
+    :raises SystemExit: none can.
+    """
+    found = [release for release in wanted if release_venv.python(release)]
+    for release in wanted:
+        if release not in found:
+            progress.say(f"Nova {release} is left out: {release_venv.NEEDS_PYTHON}")
+    if not found:
+        raise SystemExit("nothing is left to test")
+    return found
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:

@@ -87,6 +87,19 @@ def test_the_table_has_a_line_for_each_release(releases: ModuleType) -> None:
     ]
 
 
+def test_where_its_python_is_missing_a_release_is_left_out_in_words(
+    releases: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(releases.release_venv.sys, "version", "3.13.5 (main)")
+    monkeypatch.setattr(releases.release_venv.shutil, "which", lambda name: None)
+    assert releases.possible([27, 34]) == [34]
+    assert "Nova 27 is left out: a python3.11 is needed" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="nothing is left"):
+        releases.possible([27])
+
+
 def test_every_release_from_the_oldest_on_has_constraints(releases: ModuleType) -> None:
     from sev_driver.releases import OLDEST_NOVA
 
