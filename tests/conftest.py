@@ -14,7 +14,16 @@
 
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# A busy machine is no reason to fail: the tests of several releases run at once.
+hypothesis.settings.register_profile(
+    "unhurried",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("unhurried")
 
 HERE = Path(__file__).parent
 FOLDERS = {
