@@ -145,7 +145,7 @@ del _case
 
 
 def test_there_are_as_many_classes_as_this_release_has() -> None:
-    expected = 4 if novas.RELEASE < 32 else 3 if novas.RELEASE < 34 else 4
+    expected = 5 if novas.RELEASE >= 34 else 4
     assert len(test_cases()) == expected
 
 
