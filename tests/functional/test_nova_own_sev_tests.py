@@ -24,11 +24,11 @@ import pathlib
 import types
 import unittest
 from typing import IO, Any, ClassVar
-from unittest import mock
 
 import nova.virt.sev_driver
 import novas
 import pytest
+from nova.virt.libvirt import host as libvirt_host
 from with_driver import SEV_DRIVER, NovaTestCase, WithSEVDriver, show_host
 
 from sev_driver.driver import SEVDriver
@@ -56,11 +56,15 @@ class Parameter(type(pathlib.Path())):  # type: ignore[misc]
 
     def open(self, *args: Any, **kwargs: Any) -> IO[str]:
         path = str(self)
-        if isinstance(os.path.exists, mock.Mock):
+        # Whatever kind of mock it is.
+        if hasattr(os.path.exists, "side_effect"):
             self.told.pop(path, None)
             if os.path.exists(path):
                 with builtins.open(path) as file:
                     self.told[path] = file.read()
+        answer = libvirt_host.Host.supports_amd_sev
+        if self.name == "sev" and hasattr(answer, "return_value"):
+            self.told[path] = "1\n"  # one of them stands in for the answer itself
         if path not in self.told:
             raise FileNotFoundError(path)
         return io.StringIO(self.told[path])
@@ -82,6 +86,14 @@ class OlderProveDriver(ProveDriver):
     def _use_kvm_parameters(self) -> None:
         Parameter.told.clear()
         show_host(self, Parameter(PARAMETERS), NO_FIRMWARE)
+
+    def start_service(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        service = super().start_service(name, *args, **kwargs)
+        if name == "compute":
+            # Nova's driver asks while it starts, and these tests ask afterwards.
+            for question in ("supports_amd_sev", "supports_amd_sev_es"):
+                getattr(service.driver._host, question, None)
+        return service
 
 
 class OldestProveDriver(OlderProveDriver):
@@ -145,8 +157,7 @@ del _case
 
 
 def test_there_are_as_many_classes_as_this_release_has() -> None:
-    expected = 5 if novas.RELEASE >= 34 else 4
-    assert len(test_cases()) == expected
+    assert len(test_cases()) == (5 if novas.RELEASE >= 34 else 4)
 
 
 @pytest.mark.skipif(novas.COMPUTE_DRIVER != SEV_DRIVER, reason="stock Nova was asked")
