@@ -35,7 +35,7 @@ class Plan:
     """What to put into a guest's domain.
 
     ``select_anew`` drops a firmware that was selected for plain guests or for
-    another generation, as Nova 31 and older does.
+    another generation, as Nova 32 and older does.
     """
 
     launch_security: LaunchSecurity

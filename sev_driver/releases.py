@@ -62,10 +62,10 @@ def scheduler_chooses_model() -> bool:
 def selects_no_firmware_for(model: MemoryEncryptionModel) -> bool:
     """Whether Nova names a firmware itself, without a look at what ``model`` needs.
 
-    Up to 31 it takes the first descriptor that fits Secure Boot or its absence:
-    good enough for SEV. From 32.0.0 on libvirt selects.
+    Up to 32 it takes the first descriptor that fits Secure Boot or its absence:
+    good enough for SEV. From 33.0.0 on libvirt selects.
     """
-    return nova_release() < 32 and model is not MemoryEncryptionModel.AMD_SEV
+    return nova_release() < 33 and model is not MemoryEncryptionModel.AMD_SEV
 
 
 #: The model of the guest whose XML is being made, in this thread.
@@ -85,7 +85,7 @@ def firmware_for(model: MemoryEncryptionModel) -> Iterator[None]:
 
 
 def mend_firmware_choice(nova_host: Any) -> None:
-    """Have Nova 31 and older choose for an encrypted guest what fits it, if it can.
+    """Have Nova 32 and older choose for an encrypted guest what fits it, if it can.
 
     Left alone it takes the first descriptor that is not for Secure Boot, and in 27
     to 29 ends with a KeyError at one without flash for variables, as that of the
@@ -94,7 +94,7 @@ def mend_firmware_choice(nova_host: Any) -> None:
 
     :param nova_host: Nova's libvirt Host.
     """
-    if nova_release() >= 32:
+    if nova_release() >= 33:
         return
     choose = nova_host.get_loader
 

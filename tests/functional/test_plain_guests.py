@@ -152,8 +152,8 @@ def test_what_libvirt_is_told_is_stock_novas_byte_for_byte(
 
 
 def test_the_cases_make_different_guests(stock: Told) -> None:
-    # Up to Nova 31 a file, from 32 on what libvirt shall select it by.
-    firmware = "<firmware" if novas.RELEASE >= 32 else "<loader"
+    # Up to Nova 32 a file, from 33 on what libvirt shall select it by.
+    firmware = "<firmware" if novas.RELEASE >= 33 else "<loader"
     assert firmware in stock["uefi"][0] and firmware not in stock["bios"][0]
     assert 'bus="scsi"' in stock["virtio-scsi-config-drive"][0]
     assert "<cell" in stock["numa"][0]

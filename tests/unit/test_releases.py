@@ -87,7 +87,7 @@ def test_a_connection_that_closes_under_novas_eyes_is_made_anew(
 
 
 def loader(name: str, *features: str, template: bool = True) -> dict[str, object]:
-    """A firmware descriptor, as Nova 31 and older reads them."""
+    """A firmware descriptor, as Nova 32 and older reads them."""
     mapping: dict[str, object] = {"executable": {"filename": name}}
     if template:
         mapping["nvram-template"] = {"filename": f"{name}.vars"}
