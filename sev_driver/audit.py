@@ -26,7 +26,7 @@ from nova.conf import CONF
 from oslo_log import log as logging
 
 from sev_driver import guard, guest_request
-from sev_driver.exceptions import SevDriverError
+from sev_driver.exceptions import DomainXMLError, EncryptionLost
 
 LOG = logging.getLogger(__name__)
 
@@ -73,7 +73,8 @@ class Audit:
 
     def _in_the_clear(self, instance: objects.Instance) -> bool:
         request = guest_request.of(instance)
-        if request is None:
+        # In the middle of an action it may run by what it was before.
+        if request is None or instance.task_state is not None:
             return False
         try:
             guest = self._host.get_guest(instance)
@@ -82,13 +83,22 @@ class Audit:
             guard.check(request.model, guest.get_xml_desc(), CONF.sev.allow_debug)
         except nova_exception.InstanceNotFound:
             return False
-        except SevDriverError as error:
-            self._report(instance, guest, error)
-            return True
+        except EncryptionLost as error:
+            if error.in_the_clear:
+                self._report(instance, guest, error)
+                return True
+            LOG.error(
+                "Audit: a guest runs with another encryption than it asked for. %s",
+                error,
+                instance=instance,
+            )
+        except DomainXMLError as error:
+            words = "Audit: whether a guest is encrypted cannot be told. %s"
+            LOG.error(words, error, instance=instance)
         return False
 
     def _report(
-        self, instance: objects.Instance, guest: Any, error: SevDriverError
+        self, instance: objects.Instance, guest: Any, error: EncryptionLost
     ) -> None:
         LOG.error(
             "Audit: a guest runs in the clear that asked for encryption. %s",

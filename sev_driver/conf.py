@@ -72,6 +72,10 @@ Related options:
         help="""
 Power off a guest that an audit finds running without its encryption.
 
+A guest that is encrypted by another generation or with another policy than it
+asked for is logged and left running. A guest whose rebuild from an image that
+asks for encryption was refused does ask for it from then on.
+
 Possible values:
 
 * False (default): it is logged as an error and left running.

@@ -21,7 +21,6 @@ from typing import Any
 from nova import objects
 from nova.conf import CONF
 from nova.virt.libvirt import driver as libvirt_driver
-from oslo_log import log as logging
 
 from sev_driver import (
     audit,
@@ -36,14 +35,13 @@ from sev_driver import (
     providers,
     releases,
     requirements,
+    start,
     translate,
     watch,
     withdrawal,
 )
 from sev_driver.lifecycle import Operation
 from sev_driver.requirements import Setting
-
-LOG = logging.getLogger(__name__)
 
 conf.register_opts(CONF)
 
@@ -71,15 +69,8 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
 
     def _validate_mem_encryption_configuration(self, instances: Any) -> None:
         """Nova 34: at start, with all instances of this host."""
-        if CONF.sev.require_support_at_start:
-            super()._validate_mem_encryption_configuration(instances)
-            return
-        for instance in instances:
-            request = None if instance.deleted else guest_request.of(instance)
-            if request is None:
-                continue
-            for violation in requirements.check(request, self._watch.capabilities()):
-                LOG.error("It will not be started. %s", violation, instance=instance)
+        rest = start.judge(instances, self._watch.capabilities())
+        super()._validate_mem_encryption_configuration(rest)
 
     def get_available_resource(self, nodename: str) -> dict[str, Any]:
         """Nova's periodic task; the audit rides on it."""
@@ -125,6 +116,14 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
             self._require(request.with_passthrough(ports))
             translate.settle_machine_type(instance, request)
 
+    def _require_slot(
+        self, context: Any, request: requirements.GuestRequest, allocations: Any
+    ) -> None:
+        """:raises RequirementsNotMet: its slot is none, or of another generation."""
+        client = self.virtapi.reportclient
+        name = functools.partial(client.get_resource_provider_name, context)
+        requirements.refuse(pools.check(request, allocations, name))
+
     def spawn(
         self,
         context: Any,
@@ -144,9 +143,7 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         with translate.errors_as(functools.partial(translate.build_error, instance)):
             ports = guest_request.direct_ports(kwargs.get("network_info"))
             self._require_of(instance, *ports)
-            client = self.virtapi.reportclient
-            name = functools.partial(client.get_resource_provider_name, context)
-            requirements.refuse(pools.check(request, allocations, name))
+            self._require_slot(context, request, allocations)
             image_meta = translate.encrypted_image_meta(instance, image_meta)
             super().spawn(context, instance, image_meta, *args, **kwargs)
 
@@ -175,9 +172,11 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         self, context: Any, instance: objects.Instance, *args: Any, **kwargs: Any
     ) -> None:
         # An evacuation has nothing to destroy, and is refused by spawn.
-        if not kwargs.get("evacuate"):
+        request = guest_request.of(instance)
+        if request is not None and not kwargs.get("evacuate"):
             with translate.errors_as(translate.unchanged_error):
                 self._require_of(instance)
+                self._require_slot(context, request, kwargs.get("allocations"))
         super().rebuild(context, instance, *args, **kwargs)
 
     def finish_migration(

@@ -21,7 +21,6 @@
         MalformedCpuid
         MalformedFirmware
         MalformedMisc
-        UnreadableParameter
       RequirementsNotMet        .violations, all of them
       DomainXMLError
       EncryptionLost            a domain that must be encrypted would not be
@@ -66,15 +65,6 @@ class MalformedMisc(DetectionError):
     """A file of the misc control group is not what the kernel documents."""
 
 
-class UnreadableParameter(DetectionError):
-    """A kernel parameter exists and could not be read."""
-
-    def __init__(self, path: str, why: str) -> None:
-        super().__init__(f"{path} cannot be read: {why}")
-        self.path = path
-        self.why = why
-
-
 class RequirementsNotMet(SevDriverError):
     """A guest asks for encryption that it cannot have on this host."""
 
@@ -90,7 +80,13 @@ class DomainXMLError(SevDriverError):
 class EncryptionLost(SevDriverError):
     """A domain would run without the encryption that was asked for."""
 
-    def __init__(self, domain: str, model: MemoryEncryptionModel, found: str) -> None:
+    def __init__(
+        self,
+        domain: str,
+        model: MemoryEncryptionModel,
+        found: str,
+        in_the_clear: bool = False,
+    ) -> None:
         super().__init__(
             f"Guest {domain} asked for {model.title}, but its domain XML has {found}: "
             f"hard reboot the server to have the XML made anew."
@@ -98,6 +94,8 @@ class EncryptionLost(SevDriverError):
         self.domain = domain
         self.model = model
         self.found = found
+        #: Not encrypted at all, other than by the wrong generation or policy.
+        self.in_the_clear = in_the_clear
 
 
 class OperationNotSupported(SevDriverError):

@@ -35,16 +35,22 @@ Glance = tuple[tuple[str, int, int], ...]
 
 def glance(folders: Sequence[pathlib.Path] | None = None) -> Glance:
     """Return what tells whether :func:`read` would find something else."""
-    found = []
+    found: list[tuple[str, int, int]] = []
     for folder in FOLDERS if folders is None else folders:
         try:
             with os.scandir(folder) as entries:
-                for entry in entries:
-                    status = entry.stat()
-                    found.append((entry.path, status.st_mtime_ns, status.st_size))
+                found += map(_glance_at, entries)
         except OSError as error:
             found.append((str(folder), 0, error.errno or 0))
     return tuple(sorted(found))
+
+
+def _glance_at(entry: os.DirEntry[str]) -> tuple[str, int, int]:
+    try:
+        status = entry.stat()
+    except OSError as error:  # a link to nowhere, or gone meanwhile
+        return entry.path, 0, error.errno or 0
+    return entry.path, status.st_mtime_ns, status.st_size
 
 
 def read(

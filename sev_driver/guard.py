@@ -33,9 +33,11 @@ def check(
     :raises DomainXMLError: ``xml`` is not a domain.
     """
     root = parse(xml)
-    fault = _fault(model, root.findall("./launchSecurity"), allow_debug)
+    elements = root.findall("./launchSecurity")
+    fault = _fault(model, elements, allow_debug)
     if fault is not None:
-        raise EncryptionLost(root.findtext("./name") or "without a name", model, fault)
+        name = root.findtext("./name") or "without a name"
+        raise EncryptionLost(name, model, fault, in_the_clear=not elements)
 
 
 def _fault(

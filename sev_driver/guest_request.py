@@ -30,9 +30,6 @@ from sev_driver.model import MemoryEncryptionModel
 from sev_driver.requirements import GuestRequest, Setting
 from sev_driver.selection import ModelAsk
 
-#: Models that Nova offers and that are none of ours.
-_NOVAS_MODELS = frozenset({"intel-tdx"})
-
 #: PCI passthrough and vGPU; a numbered group asks like the unnumbered one.
 _PASSTHROUGH_KEY = re.compile(r"pci_passthrough:alias|resources\w*:(VGPU|PGPU)")
 
@@ -75,7 +72,7 @@ def with_flavor(
     asks = _asks(flavor, image, properties)
     if not _has_its_slot(instance):
         asks = _asks_by_default(flavor, properties, requesters) + asks
-    if not by_model and any(ask.value in _NOVAS_MODELS for ask in asks):
+    if not by_model and any(_is_novas(ask) for ask in asks):
         return None
     selected = selection.select(asks)
     denials = (f"{key} denies it" for asks, key in voices if asks is False)
@@ -93,6 +90,11 @@ def with_flavor(
         scsi_model=image.properties.get("hw_scsi_model"),
         passthrough=_flavor_passthrough(flavor),
     )
+
+
+def _is_novas(ask: ModelAsk) -> bool:
+    """Whether it asks for a model that this Nova runs and that is none of ours."""
+    return ask.model is None and releases.knows_model(ask.value)
 
 
 def _raw_properties(instance: objects.Instance) -> dict[str, str]:
@@ -130,15 +132,8 @@ def _asks_by_default(
     return [ModelAsk(default, owner, words)]
 
 
-#: While the guest holds a slot that it has just been given on another host.
-_MOVING = frozenset(
-    (
-        task_states.RESIZE_PREP,
-        task_states.RESIZE_MIGRATING,
-        task_states.RESIZE_MIGRATED,
-        task_states.RESIZE_FINISH,
-    )
-)
+#: From when it is no longer on the source, and holds a slot that it was just given.
+_MOVING = frozenset((task_states.RESIZE_MIGRATED, task_states.RESIZE_FINISH))
 
 
 def _has_its_slot(instance: objects.Instance) -> bool:

@@ -36,7 +36,7 @@ class _Policy(enum.IntFlag):
         :raises ValueError: neither, too large, or a reserved bit is wrong.
         """
         text = text.strip()
-        number = int(text, 0) if text[:1].isdigit() else cls._by_names(text)
+        number = cls._by_number(text) if text[:1].isdigit() else cls._by_names(text)
         limit = cls._limit()
         if number >= limit:
             bits = limit.bit_length() - 1
@@ -50,6 +50,14 @@ class _Policy(enum.IntFlag):
                 f"{cls._title()} {number:#x} lacks {missing:#x}, which must be set"
             )
         return cls(number)
+
+    @classmethod
+    def _by_number(cls, text: str) -> int:
+        try:
+            return int(text, 0)
+        except ValueError:
+            message = f"{text[:40]!r} is no number: write it as 51 or as 0x33"
+            raise ValueError(message) from None
 
     @classmethod
     def _by_names(cls, text: str) -> int:

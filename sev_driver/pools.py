@@ -19,8 +19,7 @@ from typing import Any
 
 from sev_driver.model import MemoryEncryptionModel
 from sev_driver.requirements import Finding, GuestRequest, Requirement, Violation
-
-RESOURCE_CLASS = "MEM_ENCRYPTION_CONTEXT"
+from sev_driver.reshape import SLOT
 
 
 def check(
@@ -39,7 +38,7 @@ def check(
     names = [
         provider_name(uuid)
         for uuid, allocation in allocations.items()
-        if RESOURCE_CLASS in allocation["resources"]
+        if SLOT in allocation["resources"]
     ]
     return tuple(finding.by(request) for finding in _findings(request, names))
 
@@ -49,7 +48,7 @@ def _findings(request: GuestRequest, names: list[str]) -> Iterator[Finding]:
         yield Finding(
             Requirement.SLOT,
             "Placement gave it no slot",
-            f"set resources:{RESOURCE_CLASS}=1 on the flavor",
+            f"set resources:{SLOT}=1 on the flavor",
         )
     for name in names:
         model = _model_of(name)

@@ -146,6 +146,8 @@ class Update:
     def _reserved(
         self, host: HostCapabilities, offer: Offer
     ) -> dict[MemoryEncryptionModel, int]:
+        if not any(slots.total for slots in offer.values()):
+            return {}  # Hosts without SEV pay for no look at their guests.
         uncovered = self._strangers.count(self._holders)
         if not uncovered and not self._shares(offer):
             return {}
@@ -238,8 +240,9 @@ class Update:
         elif not unknown:
             self._tree.remove_traits(self._node, traits.HOST)
         if self._on_root:
-            on = _SEV in host and host[_SEV].supported
-            change = self._tree.add_traits if on else self._tree.remove_traits
-            change(self._node, _SEV.trait)
+            if host[_SEV].supported:
+                self._tree.add_traits(self._node, _SEV.trait)
+            elif host[_SEV].support is Support.NO:
+                self._tree.remove_traits(self._node, _SEV.trait)
         elif self._had[self._node] or _SEV.trait in static_traits:
             self._tree.remove_traits(self._node, _SEV.trait)

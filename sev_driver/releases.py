@@ -23,6 +23,8 @@ import types
 from collections.abc import Iterator
 from typing import Any, Final
 
+from nova.objects import fields
+
 from sev_driver import firmware
 from sev_driver.exceptions import ConfigurationError
 from sev_driver.model import MemoryEncryptionModel
@@ -57,6 +59,12 @@ def scheduler_chooses_model() -> bool:
     Since 32.0.0 it does; before that it asks for a slot of any.
     """
     return nova_release() >= 32
+
+
+def knows_model(name: str) -> bool:
+    """Whether Nova itself runs guests of the model, as 34 does those of intel-tdx."""
+    models = getattr(fields, "MemEncryptionModel", None)
+    return name in getattr(models, "ALL", ())
 
 
 def selects_no_firmware_for(model: MemoryEncryptionModel) -> bool:

@@ -54,6 +54,8 @@ def reserve(
     the model was lost, is gone for the other that shares the pool.
     """
     reserved: dict[MemoryEncryptionModel, int] = {}
+    if _is_split(host):
+        uses = _spilled(host, uses)
     for models, size in _pools(host):
         offered = {model: offer[model].total for model in models if model in offer}
         spare = 0 if size is None else max(0, size - sum(offered.values()))
@@ -76,12 +78,31 @@ def _pools(
     if _SEV in host:
         yield (_SEV,), host[_SEV].slots
     shared = tuple(model for model in (_ES, _SNP) if model in host)
-    both = together(host)
-    each = [host[model].slots or 0 for model in shared]
-    if both is not None and len(shared) == 2 and all(each) and sum(each) <= both:
+    if _is_split(host):
         yield from (((model,), host[model].slots) for model in shared)
     elif shared:
-        yield shared, both
+        yield shared, together(host)
+
+
+def _is_split(host: HostCapabilities) -> bool:
+    """Whether SEV-ES and SEV-SNP have slots of their own (ciphertext hiding)."""
+    both = together(host)
+    each = [host[model].slots or 0 for model in (_ES, _SNP) if model in host]
+    return both is not None and len(each) == 2 and all(each) and sum(each) <= both
+
+
+def _spilled(host: HostCapabilities, uses: Uses) -> Uses:
+    """Put down to SEV-SNP what cannot be SEV-ES's.
+
+    The kernel counts both as one, and what only it knows of is told as SEV-ES.
+    """
+    es, snp = uses.get(_ES, Use()), uses.get(_SNP, Use())
+    beyond = max(0, es.uncovered - (host[_ES].slots or 0))
+    return {
+        **uses,
+        _ES: dataclasses.replace(es, uncovered=es.uncovered - beyond),
+        _SNP: dataclasses.replace(snp, uncovered=snp.uncovered + beyond),
+    }
 
 
 def _spread(

@@ -99,8 +99,8 @@ Possible values:
   the host takes SEV-ES guests beside SEV-SNP.
 * a higher number: the number of slots rules, and a warning is logged.
 
-Where nothing tells the number of slots, an unset option means no limit, and a
-number is taken as it is.
+Where nothing tells the number of slots, an unset option means no limit, or none
+at all where ``[sev] num_sev_es_guests`` is set, and a number is taken as it is.
 
 Related options:
 

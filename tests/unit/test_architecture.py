@@ -41,6 +41,7 @@ SHELLS = {
     "providers",
     "releases",
     "running",
+    "start",
     "strangers",
     "translate",
     "watch",

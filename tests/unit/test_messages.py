@@ -86,7 +86,7 @@ DEVICES: dict[Requirement, list[str]] = {
 SLOTS: dict[Requirement, dict[str, dict[str, dict[str, int]]]] = {
     Requirement.SLOT: {"node1": {"resources": {"VCPU": 1}}},
     Requirement.POOL: {
-        "node1_amd_sev_es": {"resources": {pools.RESOURCE_CLASS: 1}},
+        "node1_amd_sev_es": {"resources": {pools.SLOT: 1}},
     },
 }
 UNREADABLE = dataclasses.replace(

@@ -89,13 +89,16 @@ def test_the_pool_of_es_and_snp(case: str) -> None:
     assert (found[ES], found[SNP]) == wanted
 
 
-def test_with_ciphertext_hiding_one_does_not_take_the_others() -> None:
+@pytest.mark.parametrize(("uncovered", "wanted"), [(3, 0), (4, 1), (5, 2)])
+def test_with_ciphertext_hiding_one_takes_only_what_cannot_be_its_own(
+    uncovered: int, wanted: int
+) -> None:
     found = reserve(
         host(10, 3, 2, 5),
         {ES: Slots(3, ""), SNP: Slots(2, "")},
-        {ES: Use(3, 4)},
+        {ES: Use(3, uncovered)},
     )
-    assert found[SNP] == 0
+    assert found[SNP] == wanted
 
 
 COUNT = st.integers(0, 8)
