@@ -69,8 +69,8 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
 
     def _validate_mem_encryption_configuration(self, instances: Any) -> None:
         """Nova 34: at start, with all instances of this host."""
-        rest = start.judge(instances, self._watch.capabilities())
-        super()._validate_mem_encryption_configuration(rest)
+        verdict = super()._validate_mem_encryption_configuration
+        start.judge(instances, self._watch.capabilities(), verdict)
 
     def get_available_resource(self, nodename: str) -> dict[str, Any]:
         """Nova's periodic task; the audit rides on it."""

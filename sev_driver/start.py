@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from nova import exception as nova_exception
 from nova import objects
@@ -27,26 +27,37 @@ from sev_driver.capabilities import HostCapabilities
 LOG = logging.getLogger(__name__)
 
 
-def judge(
-    instances: Iterable[objects.Instance], host: HostCapabilities
-) -> list[objects.Instance]:
-    """Say which guests could not be started, and return those that are Nova's matter.
+Instances = list[objects.Instance]
 
-    :raises nova.exception.InvalidConfiguration: one could not, by this host's
-        fault, and ``[sev] require_support_at_start`` is set.
+
+def judge(
+    instances: Iterable[objects.Instance],
+    host: HostCapabilities,
+    nova_judges: Callable[[Instances], None],
+) -> None:
+    """Say which guests could not be started.
+
+    :param nova_judges: Nova's own verdict, on guests whose model is its matter.
+    :raises nova.exception.InvalidConfiguration: a guest could not be started by
+        this host's fault, and ``[sev] require_support_at_start`` is set.
     """
-    rest = []
+    novas: Instances = []
+    lost: list[tuple[objects.Instance, requirements.Violation]] = []
     for instance in instances:
         request = None if instance.deleted else guest_request.of(instance)
         if request is None:
-            rest.append(instance)
+            novas.append(instance)
             continue
         for violation in requirements.check(request, host):
             LOG.error("It will not be started. %s", violation, instance=instance)
-            lost = violation.requirement is requirements.Requirement.HOST
-            if lost and CONF.sev.require_support_at_start:
-                raise nova_exception.InvalidConfiguration(
-                    f"Server {instance.uuid}: {violation} Or unset [sev] "
-                    f"require_support_at_start."
-                )
-    return rest
+            if violation.requirement is requirements.Requirement.HOST:
+                lost.append((instance, violation))
+    if not CONF.sev.require_support_at_start:
+        lost.clear()
+    # Of those that are lost Nova may know, and then says so in words of its own.
+    nova_judges(novas + [instance for instance, _ in lost])
+    for instance, violation in lost:
+        raise nova_exception.InvalidConfiguration(
+            f"Server {instance.uuid}: {violation} Or unset [sev] "
+            f"require_support_at_start."
+        )

@@ -23,6 +23,7 @@ from nova.conf import CONF
 from nova.tests.fixtures import libvirt as fakelibvirt
 from nova_cloud import (
     ASKED_BY_FLAVOR,
+    ASKED_BY_IMAGE,
     ASKERS,
     UEFI,
     ApiError,
@@ -108,6 +109,19 @@ def test_a_rebuild_keeps_the_encryption(cloud: Cloud) -> None:
     cloud.defined.clear()
     cloud._rebuild_server(server, cloud.image("rebuilt", **UEFI))
     assert_encrypted(cloud.defined[0])
+
+
+def test_a_plain_guest_rebuilt_to_ask_without_a_slot_goes_on(cloud: Cloud) -> None:
+    """Nova asks Placement for nothing more in a rebuild on the same host."""
+    server = cloud.boot(UEFI | {"hw_machine_type": "q35"})
+    cloud.defined.clear()
+    asking = cloud.image("asking", **ASKED_BY_IMAGE, hw_machine_type="q35")
+
+    cloud.attempt(server, {"rebuild": {"imageRef": asking}}, "ACTIVE")
+
+    assert not cloud.defined
+    assert "Placement gave it no slot" in cloud.log
+    assert cloud.api.get_server(server["id"])["OS-EXT-STS:power_state"] == 1
 
 
 def test_suspend_is_refused_and_changes_nothing(cloud: Cloud) -> None:

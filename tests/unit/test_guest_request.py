@@ -276,6 +276,19 @@ def test_a_guest_that_an_older_nova_started_keeps_its_generation(
         assert request.model is MemoryEncryptionModel.AMD_SEV_ES
 
 
+def test_a_model_that_this_nova_does_not_run_is_not_left_to_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nova 31 makes a guest with plain SEV of it, and we would not guard it."""
+    guest = instance(ASKED, hw_mem_encryption_model="intel-tdx")
+    monkeypatch.setattr(releases, "knows_model", lambda name: False)
+    request = guest_request.of(guest)
+    assert request is not None and request.conflict is not None
+    assert "intel-tdx, not one of" in request.conflict
+    monkeypatch.setattr(releases, "knows_model", lambda name: True)
+    assert guest_request.of(guest) is None
+
+
 def test_a_forbidden_trait_asks_for_nothing() -> None:
     forbidden = {"trait:HW_CPU_X86_AMD_SEV_ES": "forbidden"}
     request = guest_request.of(instance(ASKED | forbidden))

@@ -1,0 +1,72 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The audit: it stops what runs in the clear, and nothing else."""
+
+import pytest
+from nova import context as nova_context
+from nova.compute import power_state, task_states
+from nova.conf import CONF
+from nova_cloud import ASKED_BY_FLAVOR, UEFI, Cloud, instance_of
+
+from sev_driver.audit import Audit
+
+
+def redefined(cloud: Cloud, server: dict[str, object], old: str, new: str) -> None:
+    """Have the running domain bear ``new`` for ``old``, behind Nova's back."""
+    instance = instance_of(server)
+    domain = cloud.driver._host.get_guest(instance)._domain
+    xml = domain.XMLDesc(0)
+    assert old in xml
+    domain._connection.defineXML(xml.replace(old, new)).create()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "stopped", "said"),
+    [
+        ("launchSecurity", "launchInsecurity", True, "runs in the clear"),
+        ("0x0033", "0x0037", False, "runs with another encryption"),
+        ("0x0033", "0x0032", False, "runs with another encryption"),
+        ("0x0033", "0x0033", False, None),
+    ],
+)
+def test_only_what_has_no_encryption_is_stopped(
+    old: str, new: str, stopped: bool, said: str | None, cloud: Cloud
+) -> None:
+    server = cloud.boot(UEFI, ASKED_BY_FLAVOR)
+    redefined(cloud, server, old, new)
+    before = len(cloud.log)
+
+    Audit(cloud.driver._host, stop=True).run(CONF.host)
+
+    state = cloud.driver.get_info(instance_of(server)).state
+    assert (state != power_state.RUNNING) == stopped
+    found = cloud.log[before:]
+    assert (said in found) if said else ("Audit:" not in found)
+    cloud._delete_server(server)
+
+
+def test_a_guest_in_the_middle_of_an_action_is_left_alone(cloud: Cloud) -> None:
+    server = cloud.boot(UEFI, ASKED_BY_FLAVOR)
+    redefined(cloud, server, "launchSecurity", "launchInsecurity")
+    instance = instance_of(server)
+    instance._context = nova_context.get_admin_context()
+    instance.task_state = task_states.RESIZE_MIGRATING
+    instance.save()
+
+    audit = Audit(cloud.driver._host, stop=True)
+    audit.run(CONF.host)
+
+    assert audit.failures == 0
+    instance.task_state = None
+    instance.save()
+    cloud._delete_server(server)
