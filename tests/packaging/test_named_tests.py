@@ -54,3 +54,9 @@ def test_each_row_names_a_test_or_says_why_not(table: str) -> None:
     assert len(rows(table)) > 30
     for cell in rows(table):
         assert NAMED.search(cell) or cell.startswith(EXCUSES), cell
+
+
+def test_files_of_tests_have_names_of_their_own() -> None:
+    """pytest imports them by their bare names, all in one process."""
+    names = [path.name for path in (TREE / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
