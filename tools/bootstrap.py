@@ -51,7 +51,7 @@ def main() -> int:
     pip("build tools", "setuptools", "wheel", "pbr", "bindep")
     install_system_packages(missing_system_packages())
     # Sources are built with the pinned setuptools, not with the newest one.
-    project = f"{ROOT}[test,cloud,docs]"
+    project = f"{ROOT}[test,cloud,docs,doctor,metrics]"
     pip("Python packages", "--no-build-isolation", "--editable", project)
     compile_packages()
     READY.touch()
