@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from nova.objects import fields
 
-from sev_driver import firmware
+from sev_driver import asked, firmware
 from sev_driver.exceptions import ConfigurationError
 from sev_driver.model import MemoryEncryptionModel
 
@@ -61,10 +61,16 @@ def scheduler_chooses_model() -> bool:
     return nova_release() >= 32
 
 
-def knows_model(name: str) -> bool:
-    """Whether Nova itself runs guests of the model, as 34 does those of intel-tdx."""
+def other_models() -> frozenset[str]:
+    """Return the models that Nova runs and that are none of ours, as 34 intel-tdx."""
     models = getattr(fields, "MemEncryptionModel", None)
-    return name in getattr(models, "ALL", ())
+    ours = {model.value for model in MemoryEncryptionModel}
+    return frozenset(getattr(models, "ALL", ())) - ours
+
+
+def rules() -> asked.Release:
+    """Return what of this Nova decides what a guest gets."""
+    return asked.Release(scheduler_chooses_model(), other_models())
 
 
 def selects_no_firmware_for(model: MemoryEncryptionModel) -> bool:

@@ -281,11 +281,11 @@ def test_a_model_that_this_nova_does_not_run_is_not_left_to_it(
 ) -> None:
     """Nova 31 makes a guest with plain SEV of it, and we would not guard it."""
     guest = instance(ASKED, hw_mem_encryption_model="intel-tdx")
-    monkeypatch.setattr(releases, "knows_model", lambda name: False)
+    monkeypatch.setattr(releases, "other_models", frozenset)
     request = guest_request.of(guest)
     assert request is not None and request.conflict is not None
     assert "intel-tdx, not one of" in request.conflict
-    monkeypatch.setattr(releases, "knows_model", lambda name: True)
+    monkeypatch.setattr(releases, "other_models", lambda: {"intel-tdx"})
     assert guest_request.of(guest) is None
 
 
