@@ -13,9 +13,10 @@
 
 It encrypts nothing. What is real: libvirtd, QEMU (under software emulation), the
 firmware and the guest. What is stood in for: CPUID leaf 0x8000001F, /dev/kvm,
-/dev/sev, the kvm_amd parameters, and the few QMP commands that only a SEV host can
-answer. It refuses what hardware refuses: a guest too many, migration, memory
-snapshots, a wrong C-bit, pflash with SNP, SEV without KVM or locked memory.
+/dev/sev, the kvm_amd parameters, the processor's flags, the kernel's list of IOMMUs,
+and the few QMP commands that only a SEV host can answer. It refuses what hardware
+refuses: a guest too many, migration, memory snapshots, a wrong C-bit, pflash with
+SNP, SEV without KVM or locked memory.
 
 How it hangs together::
 
@@ -25,6 +26,7 @@ How it hangs together::
                a libvirtd with folders of its own, in namespaces of its own
     userland   whose libvirt, QEMU and firmware: this machine's or another Debian's
     firmware   descriptors of firmware for SEV-ES and SEV-SNP, which Debian lacks
+    processor  /proc/cpuinfo, with the flags of an EPYC
     cpuid_shim.c
                preloaded into libvirtd, which asks CPUID itself for the slots
     qemu-system-x86_64, sevsim/

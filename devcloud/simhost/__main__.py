@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
     try:
         host = SimulatedHost(_settings(arguments), arguments.state)
         if arguments.inside:
-            return _Init(host, arguments.command).run()
+            return _Init(host, arguments.command, arguments.libvirtd).run()
     except (SettingsError, HostError, NamespaceError, UserlandError) as error:
         print(f"simhost: {error}", file=sys.stderr)
         return 1
@@ -70,6 +70,12 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--state", type=Path, required=True, help="its folder")
+    parser.add_argument(
+        "--libvirtd",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="start libvirtd; without it the host is one where it is down",
+    )
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     for field in dataclasses.fields(HostSettings):
         option = "--" + field.name.replace("_", "-")
@@ -103,14 +109,17 @@ def _run_inside(argv: list[str]) -> int:
 class _Init:
     """Process 1 of the namespaces: it reaps, and keeps libvirtd running."""
 
-    def __init__(self, host: SimulatedHost, command: list[str]) -> None:
+    def __init__(
+        self, host: SimulatedHost, command: list[str], with_libvirtd: bool
+    ) -> None:
         self.host = host
         self.command = command
+        self.with_libvirtd = with_libvirtd
         self.started = 0.0  # libvirtd, for the last time
 
     def run(self) -> int:
         self.host.prepare()
-        libvirtd = self._start_libvirtd()
+        libvirtd = self._start_libvirtd() if self.with_libvirtd else None
         environment = {**os.environ, "LIBVIRT_DEFAULT_URI": self.host.uri}
         command = subprocess.Popen(self.command, env=environment).pid
         while True:

@@ -21,7 +21,7 @@ import stat
 import subprocess
 from pathlib import Path
 
-from devcloud.simhost import firmware, mounts
+from devcloud.simhost import firmware, mounts, processor
 from devcloud.simhost.layout import BIN, CONTROL_GROUP, FIRMWARE, MONITORS, SHIM, SLOTS
 from devcloud.simhost.private_libvirt import HostError, PrivateLibvirt, write
 from devcloud.simhost.sevsim import misc_cgroup, slots
@@ -31,6 +31,7 @@ _HERE = Path(__file__).parent
 _WRAPPER = "qemu-system-x86_64"
 _PARAMETER = Path("/sys/module/kvm_amd/parameters/sev")
 _DEVICE = Path("/dev/sev")
+_CPUINFO = Path("/proc/cpuinfo")
 _MISC_CGROUP = Path("/sys/fs/cgroup/misc.current")
 _UNIT_MEMLOCK = 64 << 20  # LimitMEMLOCK in libvirtd.service
 _MISC_DEVICES = 10  # major number of the kernel's own /dev/sev
@@ -42,7 +43,10 @@ class SimulatedHost(PrivateLibvirt):
     def _mount_more(self) -> None:
         Path(FIRMWARE).mkdir(parents=True, exist_ok=True)
         mounts.bind(self.layout.firmware, FIRMWARE)
-        mounts.private_devices(extra=("kvm", "sev"))
+        devices = ("kvm", "sev") if self.settings.has_device else ("kvm",)
+        mounts.private_devices(extra=devices)
+        mounts.bind(self.layout.cpuinfo, "/proc/cpuinfo")
+        mounts.bind_if_there(self.layout.iommu, "/sys/class/iommu")
         mounts.add_kernel_module(
             "kvm_amd", self.layout.parameters, self.layout.state / "sys-module"
         )
@@ -75,6 +79,10 @@ class SimulatedHost(PrivateLibvirt):
         super()._make_files()
         _compile(_HERE / "cpuid_shim.c", self.layout.outside(SHIM))
         self.layout.outside(MONITORS).mkdir(mode=0o700)
+        # When it starts, as the kernel does: /proc has no later word on the processor.
+        cpuinfo = processor.cpuinfo(_CPUINFO.read_text(), self.settings)
+        write(self.layout.cpuinfo, cpuinfo)
+        (self.layout.iommu / "ivhd0").mkdir(parents=True, exist_ok=True)
         shutil.copy(_HERE / _WRAPPER, self.layout.bin)
         shutil.copytree(
             _HERE / "sevsim",
@@ -98,6 +106,7 @@ class SimulatedHost(PrivateLibvirt):
             real_qemu=self.userland.inside(self.userland.program(_WRAPPER)),
             slots=SLOTS,
             monitors=MONITORS,
+            device=str(_DEVICE),
             control_group=CONTROL_GROUP if self.settings.misc_cgroup else "",
         )
         write(self.layout.bin / "sevsim.json", platform.to_json())

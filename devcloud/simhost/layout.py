@@ -50,6 +50,8 @@ class Layout:
         self.uuid = self.state / "uuid"
         self.hosts = self.state / "hosts"
         self.parameters = self.state / "parameters"
+        self.cpuinfo = self.state / "cpuinfo"
+        self.iommu = self.state / "iommu"
         self.firmware = self.state / "firmware"
         self.control_group = self.state / "cgroup"
         self.root = self.state / "root"

@@ -49,6 +49,12 @@ def bind(source: Path | str, target: Path | str, *, recursive: bool = False) -> 
     _run("mount", "--rbind" if recursive else "--bind", str(source), str(target))
 
 
+def bind_if_there(source: Path, target: str) -> None:
+    """Show the source at the target, unless this machine's kernel has no such file."""
+    if Path(target).exists():
+        bind(source, target)
+
+
 def private_devices(extra: tuple[str, ...]) -> None:
     """A /dev of its own, in which the extra devices are there and do nothing.
 

@@ -40,6 +40,12 @@ class HostSettings:
     max_asid: int = 15
     cbitpos: int = 51
     reduced_phys_bits: int = 1
+    # Whether the firmware set-up has memory encryption on (SMEE). The kernel shows
+    # no flag of it otherwise, and ccp makes no /dev/sev. A live host keeps it, and psp.
+    smee: bool = True
+    # Whether the secure processor answers. Without it there is no /dev/sev, while
+    # the kernel's parameters may still say Y.
+    psp: bool = True
     # The parameters kvm_amd was loaded with; kernel_parameters is what they became.
     sev: bool = True
     sev_es: bool = False
@@ -110,9 +116,14 @@ class HostSettings:
 
         The kernel turns off what the hardware or a lower generation lacks.
         """
-        sev = self.sev and self.max_asid > 0
+        sev = self.sev and self.smee and self.max_asid > 0
         sev_es = sev and self.sev_es and self.sev_es_slots > 0
         return {"sev": sev, "sev_es": sev_es, "sev_snp": sev_es and self.sev_snp}
+
+    @property
+    def has_device(self) -> bool:
+        """Whether there is a /dev/sev."""
+        return self.smee and self.psp
 
     def replace(self, **changes: Any) -> HostSettings:
         """The same host with some settings changed."""

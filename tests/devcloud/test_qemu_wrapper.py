@@ -175,6 +175,12 @@ NO_ES = Platform(min_asid=1)
         (FULL._replace(sev_es=False, sev_snp=False), guest(ES), "ret=-25"),
         (Platform(sev_es=True, min_asid=1), guest(ES), "ret=-25"),
         (Platform(min_asid=16), guest(PLAIN), "ret=-25"),
+        (FULL._replace(device="/nonexistent"), guest(RAM), None),
+        (
+            FULL._replace(device="/nonexistent"),
+            guest(PLAIN),
+            "sev_kvm_init: Failed to open /dev/sev 'No such file or directory'",
+        ),
         (NO_ES, guest(SNP_OBJECT), "vm-type SEV-SNP not supported by KVM"),
         (FULL, guest(SNP_OBJECT), "pflash with kvm requires KVM readonly memory"),
     ],

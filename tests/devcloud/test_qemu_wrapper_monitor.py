@@ -46,6 +46,12 @@ SEV = answers(SEV_OBJECT % 0x33)
 SNP = answers(SNP_OBJECT)
 
 
+def test_there_are_no_capabilities_without_the_device():
+    subject = answers(platform=Platform(device="/nonexistent"))
+    reply = ask(subject, "query-sev-capabilities")
+    assert "Failed to open /dev/sev 'No such file" in reply["error"]["desc"]
+
+
 def test_capabilities_are_the_platforms():
     platform = Platform(cbitpos=47, reduced_phys_bits=5)
     reply = ask(answers(platform=platform), "query-sev-capabilities")["return"]

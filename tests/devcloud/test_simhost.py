@@ -19,7 +19,7 @@ import sys
 
 import pytest
 
-from devcloud.simhost import firmware, libvirt_conf, mounts, userland
+from devcloud.simhost import firmware, libvirt_conf, mounts, processor, userland
 from devcloud.simhost import host as host_module
 from devcloud.simhost.host import RealHost, SimulatedHost
 from devcloud.simhost.layout import Layout
@@ -53,11 +53,36 @@ def test_slots_are_divided_as_cpuid_does(min_asid, max_asid, sev, es):
         ({"sev_es": True, "sev_snp": True, "min_asid": 6}, (True, True, True)),
         ({"max_asid": 0}, (False, False, False)),
         ({"min_asid": 16}, (True, False, False)),
+        ({"min_asid": 6, "sev_es": True, "smee": False}, (False, False, False)),
+        ({"min_asid": 6, "sev_es": True, "psp": False}, (True, True, False)),
     ],
 )
 def test_the_kernel_turns_off_what_cannot_be(settings, parameters):
     result = HostSettings(**settings).kernel_parameters
     assert result == dict(zip(("sev", "sev_es", "sev_snp"), parameters, strict=True))
+
+
+def test_the_device_is_the_secure_processors():
+    assert HostSettings().has_device
+    assert HostSettings(sev=False).has_device  # kvm_amd.sev=0 leaves ccp alone
+    assert not HostSettings(psp=False).has_device
+    assert not HostSettings(smee=False).has_device
+
+
+INTEL = "processor\t: 0\nvendor_id\t: GenuineIntel\nflags\t\t: fpu vmx\nbugs\t\t: a\n\n"
+NESTED = INTEL.replace("GenuineIntel", "AuthenticAMD").replace("vmx", "sev svm")
+
+
+@pytest.mark.parametrize("machines", [INTEL * 2, NESTED * 2])
+@pytest.mark.parametrize("smee", [True, False])
+def test_every_processor_has_the_flags_of_an_epyc(machines, smee):
+    text = processor.cpuinfo(machines, HostSettings(smee=smee))
+    ours = ["sme", "sev", "sev_es", "sev_snp"]
+    flags = [line.split()[2:] for line in text.splitlines() if line.startswith("flags")]
+    assert [[f for f in each if f in ours] for each in flags] == [ours * smee] * 2
+    assert all(each[0] == "fpu" for each in flags)
+    assert text.count("vendor_id\t: AuthenticAMD\n") == 2
+    assert text.count("bugs\t\t: a\n\n") == 2
 
 
 @pytest.mark.parametrize(

@@ -391,6 +391,25 @@ def test_sev_can_be_switched_off_and_on(node2):
     assert node2.sev().get("supported") == "yes"
 
 
+@pytest.mark.parametrize(
+    ("option", "parameter"), [("--no-psp", "Y"), ("--no-smee", "N")]
+)
+def test_a_host_without_its_secure_processor(tmp_path, option, parameter):
+    with live_host(tmp_path, option) as live:
+        assert live.sev().get("supported") == "no"
+        assert (live.host.layout.parameters / "sev").read_text() == f"{parameter}\n"
+        with pytest.raises(libvirt.libvirtError, match=r"(?i)sev.* not supported"):
+            live.start("guest")
+
+
+def test_a_host_where_libvirtd_is_down(tmp_path):
+    command = [sys.executable, "-m", "devcloud.simhost", "--state", str(tmp_path)]
+    command += ["--no-libvirtd", "--", "sh", "-c", "test -e /dev/sev && virsh uri"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "No such file or directory" in done.stderr
+
+
 def test_all_ends_with_the_host_and_with_a_long_path(tmp_path):
     state = tmp_path / ("long" * 30) / "with a space, a comma: and a colon"
     live = LiveHost(state)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import device
 from .command_line import CommandLine
 from .platform import Platform
 
@@ -53,6 +54,9 @@ class Answers:
     def _sev_capabilities(self) -> Message:
         if not self.platform.sev:
             return _error("SEV is not enabled in KVM")
+        obstacle = device.obstacle(self.platform)
+        if obstacle:
+            return _error(f"SEV: {obstacle}")
         return _return(
             {
                 "cbitpos": self.platform.cbitpos,

@@ -31,6 +31,7 @@ class Platform(NamedTuple):
     # Paths as seen within the host's mount namespace.
     slots: str = "slots"
     monitors: str = "monitors"
+    device: str = "/dev/null"  # as which the private /dev has /dev/sev
     control_group: str = ""  # "" where this host shows none
 
     @classmethod

@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import resource
 
-from . import slots
+from . import device, slots
 from .command_line import CommandLine
 from .platform import Platform
 
@@ -51,6 +51,9 @@ def refusal(platform: Platform, command: CommandLine) -> list[str]:
     on = platform.sev_snp or platform.sev_es if command.es else platform.sev
     if not command.snp and not on:
         return _init_failed(ENOTTY)
+    obstacle = device.obstacle(platform)
+    if obstacle:
+        return [f"sev_kvm_init: {obstacle}", _KVM_FAILED]
     if not slots.asids(platform, slots.pool(command)):
         return _init_failed(ENOTTY)
     if command.snp and command.pflash:

@@ -1,0 +1,39 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""What /proc/cpuinfo says on an AMD EPYC, as far as memory encryption goes."""
+
+from __future__ import annotations
+
+import re
+
+from devcloud.simhost.settings import HostSettings
+
+#: In the order of the kernel's: arch/x86/include/asm/cpufeatures.h.
+_FLAGS = ("sme", "sev", "sev_es", "sev_snp")
+_VENDOR = re.compile(r"^(vendor_id\s*:).*$", re.MULTILINE)
+_FLAG_LINE = re.compile(r"^(flags\s*:)(.*)$", re.MULTILINE)
+
+
+def cpuinfo(machines: str, settings: HostSettings) -> str:
+    """This machine's processors, with the flags of the host's.
+
+    With SMEE off in the firmware set-up the kernel clears all of them. Without
+    ASIDs for SEV-ES they stay: the flags are the processor's.
+    """
+    flags = _FLAGS if settings.smee else ()
+
+    def with_ours(line: re.Match[str]) -> str:
+        others = [flag for flag in line[2].split() if flag not in _FLAGS]
+        return " ".join([line[1], *others, *flags])
+
+    text = _VENDOR.sub(r"\1 AuthenticAMD", machines)
+    return _FLAG_LINE.sub(with_ours, text)
