@@ -30,11 +30,19 @@ os.environ["OS_NOVA_DISABLE_EVENTLET_PATCHING"] = str(
 import nova.tests.functional  # noqa: F401
 import nova_cloud
 from lxml import etree
+from nova.conf import CONF
 from nova_cloud import Cloud
+from with_driver import SEV_DRIVER
 
 #: What libvirt itself validates domains with.
 SCHEMA = pathlib.Path("/usr/share/libvirt/schemas/domain.rng")
 HERE = pathlib.Path(__file__).parent
+#: The options that tests set for one host, and their groups.
+OF_A_HOST = (
+    ("num_memory_encrypted_guests", "libvirt"),
+    ("num_sev_es_guests", "sev"),
+    ("slots_on_root_provider", "sev"),
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -82,6 +90,24 @@ def cloud(shared: Cloud) -> Cloud:
     shared.defined.clear()
     shared.attached.clear()
     return shared
+
+
+@pytest.fixture(scope="module")
+def shared_without_compute() -> Iterator[Cloud]:
+    with nova_cloud.cloud(compute=False) as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def empty_cloud(shared_without_compute: Cloud) -> Iterator[Cloud]:
+    """A cloud without hosts; the settings of those that a test starts end with it."""
+    cloud = shared_without_compute
+    yield cloud
+    cloud.kvm_parameters.sev = True
+    cloud.kvm_parameters.sev_es = cloud.kvm_parameters.sev_snp = False
+    cloud.use_driver(SEV_DRIVER)
+    for option, group in OF_A_HOST:
+        CONF.clear_override(option, group=group)
 
 
 @pytest.fixture(scope="module")

@@ -15,51 +15,24 @@
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 
+import generations
 import nova_cloud
 import novas
 import pytest
+from generations import ASKED, ES, IMAGES, SEV, SNP, asking
 from nova_cloud import COMPUTE, UEFI, Cloud, find
 
-from sev_driver import traits
 from sev_driver.model import MemoryEncryptionModel
 
-SEV = MemoryEncryptionModel.AMD_SEV
-ES = MemoryEncryptionModel.AMD_SEV_ES
-SNP = MemoryEncryptionModel.AMD_SEV_SNP
-
-EVERY_GENERATION = novas.WITH_SEV.replace(
-    "</features>",
-    "<launchSecurity supported='yes'><enum name='sectype'>"
-    "<value>sev</value><value>sev-snp</value></enum></launchSecurity></features>",
-)
 SLOTS = {SEV: 100, ES: 2, SNP: 13}
-IMAGES = {SEV: UEFI, ES: UEFI, SNP: UEFI | {"hw_firmware_stateless": "true"}}
-ASKED = {"hw:mem_encryption": "true"}
-
-
-def asking(model: MemoryEncryptionModel) -> dict[str, str]:
-    """Return the flavor keys that ask for ``model`` on this Nova."""
-    if model is SEV:
-        trait = {"trait:HW_CPU_X86_AMD_SEV": "required"}
-        return ASKED | (trait if novas.RELEASE < 32 else {})
-    if (34 if model is SNP else 32) <= novas.RELEASE:
-        return ASKED | {"hw:mem_encryption_model": model.value}
-    slot = {"resources:MEM_ENCRYPTION_CONTEXT": "1"} if novas.RELEASE >= 32 else ASKED
-    name = traits.choose(model, traits.is_standard(model)).wanted
-    trait = {f"trait:{name}": "required"}
-    return {"sev:model": model.value} | slot | trait
 
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Cloud]:
     with nova_cloud.cloud(compute=False) as cloud:
         cloud.flags(num_sev_es_guests=SLOTS[ES], group="sev")
-        for name in ("sev", "sev_es", "sev_snp"):
-            setattr(cloud.kvm_parameters, name, True)
-        with cloud.domain_features(EVERY_GENERATION):
-            cloud.start_compute(
-                COMPUTE, libvirt_version=11_003_000, qemu_version=10_000_000
-            )
+        with generations.switched_on(cloud, *SLOTS):
+            generations.start(cloud)
             yield cloud
 
 

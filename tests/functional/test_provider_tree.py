@@ -12,31 +12,19 @@
 
 """What Placement is told of a host's slots."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import nova_cloud
 import pytest
 from nova.conf import CONF
 from nova_cloud import SLOTS, WITH_SEV, Cloud
-from with_driver import SEV_DRIVER
 
 SEV_TRAIT = "HW_CPU_X86_AMD_SEV"
 WITHOUT_MAX_GUESTS = WITH_SEV.replace("<maxGuests>100</maxGuests>", "")
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Cloud]:
-    with nova_cloud.cloud(compute=False) as cloud:
-        yield cloud
-
-
 @pytest.fixture
-def cloud(shared: Cloud) -> Iterator[Cloud]:
-    """The cloud, with the host's settings and the driver as they were after it."""
-    yield shared
-    shared.kvm_parameters.sev = True
-    shared.use_driver(SEV_DRIVER)
-    CONF.clear_override("num_memory_encrypted_guests", group="libvirt")
+def cloud(empty_cloud: Cloud) -> Cloud:
+    return empty_cloud
 
 
 @pytest.fixture

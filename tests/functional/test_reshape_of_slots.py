@@ -16,11 +16,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-import nova_cloud
 import pytest
+from generations import ES, IMAGES, SEV, SNP, asking, start, switched_on
 from nova.conf import CONF
 from nova_cloud import ASKED_BY_FLAVOR, SLOTS, UEFI, Cloud
-from test_generations import EVERY_GENERATION, IMAGES, asking
 from with_driver import SEV_DRIVER, STOCK_DRIVER
 
 from sev_driver import releases
@@ -30,19 +29,9 @@ SEV_TRAIT = "HW_CPU_X86_AMD_SEV"
 Q35 = UEFI | {"hw_machine_type": "q35"}
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Cloud]:
-    with nova_cloud.cloud(compute=False) as cloud:
-        yield cloud
-
-
 @pytest.fixture
-def cloud(shared: Cloud) -> Iterator[Cloud]:
-    """The cloud, with the settings of hosts as they were after the test."""
-    yield shared
-    shared.kvm_parameters.sev = True
-    shared.use_driver(SEV_DRIVER)
-    CONF.clear_override("slots_on_root_provider", group="sev")
+def cloud(empty_cloud: Cloud) -> Cloud:
+    return empty_cloud
 
 
 def as_nova_31_left_it(cloud: Cloud, host: str, *servers: dict[str, Any]) -> None:
@@ -213,24 +202,12 @@ def test_a_host_that_lost_sev_keeps_what_is_held_on_the_root(cloud: Cloud) -> No
 @pytest.fixture
 def every_generation(cloud: Cloud) -> Iterator[Cloud]:
     """The cloud, whose next host has all three; SEV-ES has 2 slots of 15."""
-    parameters = cloud.kvm_parameters
-    parameters.sev_es = parameters.sev_snp = True
     cloud.flags(num_sev_es_guests=2, group="sev")
-    with cloud.domain_features(EVERY_GENERATION):
+    with switched_on(cloud, SEV, ES, SNP):
         yield cloud
-    parameters.sev_es = parameters.sev_snp = False
-    CONF.clear_override("num_sev_es_guests", group="sev")
 
 
-def start(cloud: Cloud, name: str) -> str:
-    version = {"libvirt_version": 11_003_000, "qemu_version": 10_000_000}
-    host: str = cloud.start_compute(name, **version)
-    return host
-
-
-@pytest.mark.parametrize(
-    "model", [MemoryEncryptionModel.AMD_SEV_ES, MemoryEncryptionModel.AMD_SEV_SNP]
-)
+@pytest.mark.parametrize("model", [ES, SNP])
 def test_what_nova_31_does_not_know_is_kept_for_who_holds_it(
     every_generation: Cloud, model: MemoryEncryptionModel
 ) -> None:
@@ -259,10 +236,10 @@ def test_what_nova_31_does_not_know_is_kept_for_who_holds_it(
 def test_what_guests_hold_beyond_an_option_is_gone_for_the_other_generation(
     every_generation: Cloud,
 ) -> None:
-    cloud, es = every_generation, MemoryEncryptionModel.AMD_SEV_ES
+    cloud = every_generation
     host = start(cloud, "lowered")
     for _ in range(2):
-        cloud.boot(IMAGES[es], asking(es), host=host)
+        cloud.boot(IMAGES[ES], asking(ES), host=host)
     cloud.flags(num_sev_es_guests=1, group="sev")
 
     cloud._run_periodics()
@@ -272,9 +249,7 @@ def test_what_guests_hold_beyond_an_option_is_gone_for_the_other_generation(
     assert found[f"{host}_amd_sev_snp"] == (14, 1)
 
 
-@pytest.mark.parametrize(
-    "model", [MemoryEncryptionModel.AMD_SEV_ES, MemoryEncryptionModel.AMD_SEV_SNP]
-)
+@pytest.mark.parametrize("model", [ES, SNP])
 def test_guests_keep_the_provider_of_a_generation_that_is_lost(
     every_generation: Cloud, model: MemoryEncryptionModel
 ) -> None:
@@ -284,7 +259,7 @@ def test_guests_keep_the_provider_of_a_generation_that_is_lost(
     provider = f"{host}_{model.symbol}"
     before = cloud.slot_inventories(host)[provider]
     uuid = cloud.providers(host)[provider]
-    setattr(cloud.kvm_parameters, model.value.removeprefix("amd-").replace("-", "_"), 0)
+    setattr(cloud.kvm_parameters, model.symbol.removeprefix("amd_"), False)
 
     cloud._run_periodics()
     assert cloud.slot_inventories(host)[provider] == (1, 1)
@@ -293,7 +268,7 @@ def test_guests_keep_the_provider_of_a_generation_that_is_lost(
     cloud._run_periodics()
     assert cloud.slot_inventories(host)[provider] == before
     assert cloud.providers(host)[provider] == uuid
-    setattr(cloud.kvm_parameters, model.value.removeprefix("amd-").replace("-", "_"), 0)
+    setattr(cloud.kvm_parameters, model.symbol.removeprefix("amd_"), False)
     cloud._delete_server(guest)
     cloud._run_periodics()
     assert provider not in cloud.providers(host)

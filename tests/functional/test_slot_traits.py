@@ -13,13 +13,8 @@
 
 """The traits of a host with slots, and of their providers."""
 
-from collections.abc import Iterator
-
-import nova_cloud
 import pytest
-from nova.conf import CONF
 from nova_cloud import ASKED_BY_FLAVOR, UEFI, Cloud
-from with_driver import SEV_DRIVER
 
 from sev_driver import traits
 
@@ -27,19 +22,9 @@ REAL, CUSTOM = "HW_CPU_X86_AMD_SEV", "CUSTOM_HW_CPU_X86_AMD_SEV"
 SET_BY_THE_OPERATOR = "CUSTOM_RACK_7"
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Cloud]:
-    with nova_cloud.cloud(compute=False) as cloud:
-        yield cloud
-
-
 @pytest.fixture
-def cloud(shared: Cloud) -> Iterator[Cloud]:
-    """The cloud, with the settings of hosts as they were after the test."""
-    yield shared
-    shared.kvm_parameters.sev = True
-    shared.use_driver(SEV_DRIVER)
-    CONF.clear_override("slots_on_root_provider", group="sev")
+def cloud(empty_cloud: Cloud) -> Cloud:
+    return empty_cloud
 
 
 def set_by_the_operator(cloud: Cloud, host: str, provider: str, trait: str) -> None:

@@ -13,30 +13,16 @@
 
 """Slots that are gone, though Placement has not given them away."""
 
-from collections.abc import Iterator
 from typing import Any
 
-import nova_cloud
 import pytest
-from nova.conf import CONF
 from nova_cloud import ASKED_BY_FLAVOR, SLOTS, UEFI, Cloud
 from oslo_utils import uuidutils
-from with_driver import SEV_DRIVER
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Cloud]:
-    with nova_cloud.cloud(compute=False) as cloud:
-        yield cloud
 
 
 @pytest.fixture
-def cloud(shared: Cloud) -> Iterator[Cloud]:
-    """The cloud, with the settings of hosts as they were after the test."""
-    yield shared
-    shared.kvm_parameters.sev = True
-    shared.use_driver(SEV_DRIVER)
-    CONF.clear_override("slots_on_root_provider", group="sev")
+def cloud(empty_cloud: Cloud) -> Cloud:
+    return empty_cloud
 
 
 def strangers_guest(cloud: Cloud, host: str, policy: str = "0x33") -> Any:

@@ -18,29 +18,26 @@ left in Placement, and meets guests as the others leave them.
 
 from collections.abc import Iterator
 
+import generations
 import nova_cloud
 import novas
 import pytest
+from generations import ES, SEV
 from nova_cloud import ASKED_BY_FLAVOR, COMPUTE, UEFI, Cloud, find, instance_of
-from test_generations import EVERY_GENERATION
 
 from sev_driver import traits
-from sev_driver.model import MemoryEncryptionModel
 
 SLOT = "MEM_ENCRYPTION_CONTEXT"
-ES = MemoryEncryptionModel.AMD_SEV_ES
 
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Cloud]:
-    with nova_cloud.cloud(compute=False) as cloud:
-        for name in ("sev", "sev_es"):
-            setattr(cloud.kvm_parameters, name, True)
-        with cloud.domain_features(EVERY_GENERATION):
-            cloud.start_compute(
-                COMPUTE, libvirt_version=11_003_000, qemu_version=10_000_000
-            )
-            yield cloud
+    with (
+        nova_cloud.cloud(compute=False) as cloud,
+        generations.switched_on(cloud, SEV, ES),
+    ):
+        generations.start(cloud)
+        yield cloud
 
 
 def test_slots_are_in_the_same_place_on_every_release(cloud: Cloud) -> None:

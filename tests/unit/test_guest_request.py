@@ -17,30 +17,12 @@ from __future__ import annotations
 import datetime
 
 import pytest
-from nova import objects
 from nova.conf import CONF
+from nova_instances import UUID, instance
 
 from sev_driver import guest_request, releases
 from sev_driver.model import MemoryEncryptionModel
 from sev_driver.requirements import Setting
-
-UUID = "11111111-2222-3333-4444-555555555555"
-
-
-@pytest.fixture(autouse=True)
-def nova() -> None:
-    objects.register_all()
-
-
-def instance(
-    extra_specs: dict[str, str] | None = None, **properties: str
-) -> objects.Instance:
-    """Return an instance as nova-compute loads it."""
-    flavor = objects.Flavor(name="m1.sev", extra_specs=extra_specs or {})
-    metadata = {f"image_{name}": value for name, value in properties.items()}
-    return objects.Instance(
-        uuid=UUID, flavor=flavor, system_metadata=metadata, image_ref=UUID
-    )
 
 
 @pytest.mark.parametrize("spelling", ["true", "True", "1", "yes", "on", "t", "y"])

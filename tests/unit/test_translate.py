@@ -17,29 +17,12 @@ from __future__ import annotations
 import pytest
 from nova import exception as nova_exception
 from nova import objects
+from nova_instances import instance
 
 from sev_driver import guest_request, translate
 from sev_driver.exceptions import OperationNotSupported, RequirementsNotMet
 from sev_driver.model import MemoryEncryptionModel
 from sev_driver.requirements import Fault, Requirement, Violation
-
-UUID = "11111111-2222-3333-4444-555555555555"
-
-
-@pytest.fixture(autouse=True)
-def nova() -> None:
-    objects.register_all()
-
-
-def instance(
-    extra_specs: dict[str, str] | None = None, **properties: str
-) -> objects.Instance:
-    """Return an instance as nova-compute loads it."""
-    flavor = objects.Flavor(name="m1.sev", extra_specs=extra_specs or {})
-    metadata = {f"image_{name}": value for name, value in properties.items()}
-    return objects.Instance(
-        uuid=UUID, flavor=flavor, system_metadata=metadata, image_ref=UUID
-    )
 
 
 def test_an_open_machine_type_is_settled_for_life() -> None:

@@ -1,0 +1,65 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""A host with every generation, and how a guest asks for each on this Nova."""
+
+import contextlib
+from collections.abc import Iterator
+
+import novas
+from nova_cloud import COMPUTE, UEFI, Cloud
+
+from sev_driver import traits
+from sev_driver.model import MemoryEncryptionModel
+
+SEV = MemoryEncryptionModel.AMD_SEV
+ES = MemoryEncryptionModel.AMD_SEV_ES
+SNP = MemoryEncryptionModel.AMD_SEV_SNP
+
+#: libvirt's word on a host that has them all.
+EVERY_GENERATION = novas.WITH_SEV.replace(
+    "</features>",
+    "<launchSecurity supported='yes'><enum name='sectype'>"
+    "<value>sev</value><value>sev-snp</value></enum></launchSecurity></features>",
+)
+IMAGES = {SEV: UEFI, ES: UEFI, SNP: UEFI | {"hw_firmware_stateless": "true"}}
+ASKED = {"hw:mem_encryption": "true"}
+
+
+def asking(model: MemoryEncryptionModel) -> dict[str, str]:
+    """Return the flavor keys that ask for ``model`` on this Nova."""
+    if model is SEV:
+        trait = {"trait:HW_CPU_X86_AMD_SEV": "required"}
+        return ASKED | (trait if novas.RELEASE < 32 else {})
+    if (34 if model is SNP else 32) <= novas.RELEASE:
+        return ASKED | {"hw:mem_encryption_model": model.value}
+    slot = {"resources:MEM_ENCRYPTION_CONTEXT": "1"} if novas.RELEASE >= 32 else ASKED
+    name = traits.choose(model, traits.is_standard(model)).wanted
+    trait = {f"trait:{name}": "required"}
+    return {"sev:model": model.value} | slot | trait
+
+
+@contextlib.contextmanager
+def switched_on(cloud: Cloud, *models: MemoryEncryptionModel) -> Iterator[Cloud]:
+    """Have the next hosts' kernel say that ``models`` are on, and libvirt know all."""
+    for model in models:
+        setattr(cloud.kvm_parameters, model.symbol.removeprefix("amd_"), True)
+    with cloud.domain_features(EVERY_GENERATION):
+        yield cloud
+
+
+def start(cloud: Cloud, name: str = COMPUTE) -> str:
+    """Start a compute whose libvirt and QEMU know every generation."""
+    host: str = cloud.start_compute(
+        name, libvirt_version=11_003_000, qemu_version=10_000_000
+    )
+    return host
