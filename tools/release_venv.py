@@ -89,7 +89,7 @@ def build_wheel() -> Path:
     folder.mkdir(parents=True)
     # setuptools packs what an earlier build has left there.
     shutil.rmtree(ROOT / "build", ignore_errors=True)
-    command = [str(bootstrap.VENV / "bin" / "python"), "-m", "pip", "wheel", "--quiet"]
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet"]
     command += ["--disable-pip-version-check", "--no-deps", "--no-build-isolation"]
     command += ["--wheel-dir", str(folder), str(ROOT)]
     settings = dict(os.environ) | bootstrap.version_settings()
