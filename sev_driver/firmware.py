@@ -116,12 +116,21 @@ def in_force(folders: Iterable[Mapping[str, bytes]]) -> list[bytes]:
     A file takes the place of those of the same name in the folders before; an
     empty one only masks them.
     """
-    files: dict[str, bytes] = {}
-    for folder in folders:
-        files |= {
-            name: data for name, data in folder.items() if not name.startswith(".")
-        }
-    return [files[name] for name in sorted(files) if files[name]]
+    numbered = {str(number): folder for number, folder in enumerate(folders)}
+    return list(paths_in_force(numbered).values())
+
+
+def paths_in_force(folders: Mapping[str, Mapping[str, bytes]]) -> dict[str, bytes]:
+    """Return the same by path, the one first that libvirt looks at first.
+
+    :param folders: what is in each, from the least to the most.
+    """
+    found: dict[str, tuple[str, bytes]] = {}
+    for folder, files in folders.items():
+        for name, data in files.items():
+            if not name.startswith("."):
+                found[name] = f"{folder}/{name}", data
+    return dict(found[name] for name in sorted(found) if found[name][1])
 
 
 def view(

@@ -17,7 +17,9 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-from sev_driver import firmware
+from sev_driver import files, firmware
+from sev_driver.files import HERE
+from sev_driver.source import Source
 
 #: From the least to the most: a file takes the place of its namesakes before.
 FOLDERS: Sequence[pathlib.Path] = (
@@ -55,42 +57,48 @@ def _glance_at(entry: os.DirEntry[str]) -> tuple[str, int, int]:
 
 def read(
     folders: Sequence[pathlib.Path] | None = None,
+    of: Source = HERE,
 ) -> firmware.FirmwareView | None:
     """Return what the descriptors say; None where no folder can be read.
 
     :param folders: from the least to the most; :data:`FOLDERS` by default.
     """
     wanted = FOLDERS if folders is None else folders
-    files: list[dict[str, bytes]] = []
+    found, complete = read_files(wanted, of)
+    if not found:
+        return None
+    return firmware.view([str(folder) for folder in wanted], found.values(), complete)
+
+
+def read_files(
+    folders: Sequence[pathlib.Path], of: Source = HERE
+) -> tuple[dict[str, dict[str, bytes]], bool]:
+    """Return the files by folder and name, and whether these are all."""
+    found: dict[str, dict[str, bytes]] = {}
     complete = True
-    for folder in wanted:
+    for folder in map(str, folders):
         try:
-            contents, whole = _read_folder(folder)
+            found[folder], whole = _read_folder(folder, of)
         except FileNotFoundError:
             continue
         except OSError:
             complete = False
             continue
-        files.append(contents)
         complete = complete and whole
-    if not files:
-        return None
-    return firmware.view([str(folder) for folder in wanted], files, complete)
+    return found, complete
 
 
-def _read_folder(folder: pathlib.Path) -> tuple[dict[str, bytes], bool]:
+def _read_folder(folder: str, of: Source) -> tuple[dict[str, bytes], bool]:
     """Return the files of one folder, and whether these are all."""
     contents: dict[str, bytes] = {}
-    names = sorted(os.listdir(folder))
+    names = files.names(of, folder)
     whole = len(names) <= _FILES
     for name in names[:_FILES]:
-        path = folder / name
         try:
-            if path.is_dir():
-                continue
             # A link to /dev/null masks a descriptor, as an empty file does.
-            with path.open("rb") as file:
-                contents[name] = file.read(_FILE_BYTES)
+            contents[name] = files.read(of, f"{folder}/{name}", _FILE_BYTES)
+        except IsADirectoryError:
+            continue
         except OSError:
             whole = False
     return contents, whole

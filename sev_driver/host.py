@@ -33,6 +33,12 @@ from sev_driver.facts import (
 )
 
 
+class Domain(Protocol):
+    """What is used of libvirt's virDomain."""
+
+    def XMLDesc(self, flags: int) -> str: ...
+
+
 class Connection(Protocol):
     """What is used of libvirt's virConnect."""
 
@@ -50,10 +56,39 @@ class Connection(Protocol):
     def getVersion(self) -> int: ...
 
 
-class Domain(Protocol):
-    """What is used of libvirt's virDomain."""
+class WholeConnection(Connection, Protocol):
+    """What the doctor uses of it besides."""
 
-    def XMLDesc(self, flags: int) -> str: ...
+    def listAllDomains(self, flags: int) -> list[Domain]: ...
+
+    def close(self) -> int: ...
+
+
+def connect(uri: str) -> WholeConnection:
+    """Return a connection of one's own.
+
+    :param uri: as of ``virsh --connect``.
+    :raises DetectionError: libvirt cannot be reached.
+    """
+    # Its errors are raised: it need not print them, too.
+    libvirt.registerErrorHandler(lambda context, error: None, None)
+    try:
+        # A read-only one may not ask for domain capabilities (CVE-2019-10167).
+        connection: WholeConnection = libvirt.open(uri)
+    except libvirt.libvirtError as error:
+        raise DetectionError(str(error)) from error
+    return connection
+
+
+def running(connection: WholeConnection) -> list[Domain]:
+    """Return the domains that run, whoever started them.
+
+    :raises DetectionError: libvirt does not answer.
+    """
+    try:
+        return connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
+    except libvirt.libvirtError as error:
+        raise DetectionError(str(error)) from error
 
 
 def read_domain_capabilities(
@@ -63,11 +98,18 @@ def read_domain_capabilities(
 
     :raises DetectionError: libvirt does not answer, or not as documented.
     """
+    return DomainCapabilities.parse(ask_domain_capabilities(connection, virt_type))
+
+
+def ask_domain_capabilities(connection: Connection, virt_type: str) -> str:
+    """Return libvirt's own text of it.
+
+    :raises DetectionError: libvirt does not answer.
+    """
     try:
-        xml = connection.getDomainCapabilities(None, "x86_64", "q35", virt_type, 0)
+        return connection.getDomainCapabilities(None, "x86_64", "q35", virt_type, 0)
     except libvirt.libvirtError as error:
         raise DetectionError(str(error)) from error
-    return DomainCapabilities.parse(xml)
 
 
 def read_versions(connection: Connection) -> Versions:

@@ -18,15 +18,12 @@ never absent.
 from __future__ import annotations
 
 import fcntl
-import functools
-import grp
 import os
 import pathlib
-import pwd
-import stat
+import re
 from collections.abc import Mapping
 
-from sev_driver import cpuid, kvm, misc_cgroup
+from sev_driver import cpuid, files, kvm, misc_cgroup
 from sev_driver.exceptions import DetectionError
 from sev_driver.facts import (
     KvmParameter,
@@ -35,6 +32,8 @@ from sev_driver.facts import (
     Version,
     parse_version,
 )
+from sev_driver.files import HERE
+from sev_driver.source import Source
 
 KVM_PARAMETERS = pathlib.Path("/sys/module/kvm_amd/parameters")
 DEVICES = pathlib.Path("/dev")
@@ -48,128 +47,113 @@ CONTROL_GROUPS = (
 
 #: As long as no such file of the kernel is; more of one is never read.
 _FILE_BYTES = 4096
+_NUMBER = re.compile(r"\d{1,10}", re.ASCII)
 
 
-def read_kvm_parameter(name: str) -> KvmParameter:
+def read_kvm_parameter(name: str, of: Source = HERE) -> KvmParameter:
     """Return a parameter of the module kvm_amd, such as ``sev``."""
-    path = KVM_PARAMETERS / name
+    path = str(KVM_PARAMETERS / name)
     try:
-        with path.open(encoding="ascii", errors="replace") as file:
-            return KvmParameter(str(path), text=file.read(_FILE_BYTES))
+        text = files.read(of, path, _FILE_BYTES).decode("ascii", "replace")
     except FileNotFoundError:
-        return KvmParameter(str(path))
+        return KvmParameter(path)
     except OSError as error:
-        return KvmParameter(str(path), error=error.strerror or str(error))
+        return KvmParameter(path, error=error.strerror or str(error))
+    return KvmParameter(path, text=text)
 
 
-def read_kvm_parameters() -> KvmParameters:
+def read_kvm_parameters(of: Source = HERE) -> KvmParameters:
     return KvmParameters(
-        sev=read_kvm_parameter("sev"),
-        sev_es=read_kvm_parameter("sev_es"),
-        sev_snp=read_kvm_parameter("sev_snp"),
-        ciphertext_hiding_asids=read_kvm_parameter("ciphertext_hiding_asids"),
+        sev=read_kvm_parameter("sev", of),
+        sev_es=read_kvm_parameter("sev_es", of),
+        sev_snp=read_kvm_parameter("sev_snp", of),
+        ciphertext_hiding_asids=read_kvm_parameter("ciphertext_hiding_asids", of),
     )
 
 
-def read_sev_device() -> SevDevice:
+def read_sev_device(of: Source = HERE) -> SevDevice:
     """Return whether there is a /dev/sev, and who may open it.
 
     It is missing only where neither /dev nor the kernel's own list has it: a
     container may show the one and not the other.
     """
     try:
-        found = os.stat(DEVICES / "sev")
+        return SevDevice(True, str(files.status(of, str(DEVICES / "sev"))))
     except FileNotFoundError:
-        return SevDevice(_listed("sev"))
+        return SevDevice(_listed("sev", of))
     except OSError:
         return SevDevice()
-    mode = stat.S_IMODE(found.st_mode)
-    owner, group = _user(found.st_uid), _group(found.st_gid)
-    return SevDevice(True, f"{owner}:{group} {mode:04o}")
 
 
-def _listed(device: str) -> bool | None:
+def _listed(device: str, of: Source) -> bool | None:
     try:
-        return device in os.listdir(MISC_DEVICES)
+        return device in files.names(of, str(MISC_DEVICES))
     except OSError:
         return None
 
 
-@functools.cache
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
-@functools.cache
-def _group(gid: int) -> str:
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return str(gid)
-
-
-def read_cpuid() -> cpuid.MemoryEncryptionLeaf | None:
+def read_cpuid(of: Source = HERE) -> cpuid.MemoryEncryptionLeaf | None:
     """Return the leaf of the first processor; mostly root alone may read it."""
+    device = str(DEVICES / "cpu/0/cpuid")
     try:
-        device = os.open(DEVICES / "cpu/0/cpuid", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        if not cpuid.has_leaf(os.pread(device, 16, cpuid.HIGHEST_LEAF)):
+        if not cpuid.has_leaf(files.read(of, device, 16, cpuid.HIGHEST_LEAF)):
             return None
-        record = os.pread(device, 16, cpuid.LEAF)
+        record = files.read(of, device, 16, cpuid.LEAF)
         return cpuid.MemoryEncryptionLeaf.from_record(record)
     except (OSError, DetectionError):
         return None
-    finally:
-        os.close(device)
 
 
-def read_misc_capacity() -> Mapping[str, int]:
+def read_misc_capacity(of: Source = HERE) -> Mapping[str, int]:
     """Return the capacity of the misc controller, empty where it cannot be read.
 
     Only the host's root group has the file; a container has none.
     """
-    return _read_misc("misc.capacity")
+    return _read_misc("misc.capacity", of)
 
 
-def read_misc_current() -> Mapping[str, int]:
+def read_misc_current(of: Source = HERE) -> Mapping[str, int]:
     """Return what is in use of that, empty where it cannot be read.
 
     Older kernels have the file in all groups but the root.
     """
-    return _read_misc("misc.current")
+    return _read_misc("misc.current", of)
 
 
-def _read_misc(name: str) -> Mapping[str, int]:
+def _read_misc(name: str, of: Source) -> Mapping[str, int]:
     for folder in CONTROL_GROUPS:
         try:
-            with (folder / name).open("rb") as file:
-                text = file.read(_FILE_BYTES).decode("ascii", "replace")
-            return misc_cgroup.parse(text)
+            text = files.read(of, str(folder / name), _FILE_BYTES)
+            return misc_cgroup.parse(text.decode("ascii", "replace"))
         except (OSError, DetectionError):
             continue
     return {}
 
 
-def read_vm_types() -> kvm.VmTypes | None:
+def read_vm_types(of: Source = HERE) -> kvm.VmTypes | None:
     """Ask /dev/kvm for the kinds of guest that it offers."""
     try:
-        device = os.open(DEVICES / "kvm", os.O_RDWR | os.O_CLOEXEC)
+        text = of.ask("asked/kvm/vm-types", _ask_vm_types).decode("ascii", "replace")
     except OSError:
         return None
+    return kvm.VmTypes(int(text)) if _NUMBER.fullmatch(text) else None
+
+
+def _ask_vm_types() -> bytes:
+    device = os.open(DEVICES / "kvm", os.O_RDWR | os.O_CLOEXEC)
     try:
-        if fcntl.ioctl(device, kvm.GET_API_VERSION, 0) != kvm.API_VERSION:
-            return None
-        return kvm.VmTypes(fcntl.ioctl(device, kvm.CHECK_EXTENSION, kvm.CAP_VM_TYPES))
-    except OSError:
-        return None
+        version = fcntl.ioctl(device, kvm.GET_API_VERSION, 0)
+        if version != kvm.API_VERSION:
+            return b"no answer"
+        bits = fcntl.ioctl(device, kvm.CHECK_EXTENSION, kvm.CAP_VM_TYPES)
+        return str(bits).encode()
     finally:
         os.close(device)
 
 
-def read_kernel_version() -> Version | None:
-    return parse_version(os.uname().release)
+def read_kernel_version(of: Source = HERE) -> Version | None:
+    try:
+        release = of.ask("asked/kernel/release", lambda: os.uname().release.encode())
+    except OSError:
+        return None
+    return parse_version(release.decode("ascii", "replace"))

@@ -63,6 +63,7 @@ def test_entry_points_resolve(install: Install) -> None:
     assert set(found.stdout.splitlines()) >= {
         "oslo.config.opts sev_driver list_opts",
         "console_scripts sev-capabilities main",
+        "console_scripts sev-doctor main",
         "console_scripts sev-driver-link main",
     }
 

@@ -26,6 +26,10 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 CORE = {"lxml", "os_traits"}
 EDGES: dict[str, set[str]] = {
     "conf": {"oslo_config"},
+    "doctor.gather": set(),
+    "doctor.libvirt_questions": set(),
+    "doctor.reading": set(),
+    "files": set(),
     "firmware_folders": set(),
     "host": {"libvirt"},
     "kernel": set(),

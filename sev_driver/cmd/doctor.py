@@ -1,0 +1,171 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""sev-doctor: what keeps encrypted guests from running, and how to mend it."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from sev_driver.doctor import render
+from sev_driver.doctor.archive import (
+    Archive,
+    MalformedArchive,
+    Recording,
+    pack,
+    unpack,
+)
+from sev_driver.doctor.categories import NODES
+from sev_driver.doctor.diagnosis import diagnose
+from sev_driver.doctor.evidence import Evidence
+from sev_driver.doctor.gather import gather
+from sev_driver.doctor.libvirt_questions import DEFAULT_URI, Libvirt, Nobody
+from sev_driver.files import HERE
+from sev_driver.model import MemoryEncryptionModel
+
+_DESCRIPTION = """\
+Say whether an encrypted guest would run on this host, what keeps it from running,
+and how to mend it. Nothing is changed. As root it sees most.
+"""
+
+_EPILOG = """\
+Without --generation all generations are shown, and the exit status is AMD SEV's.
+
+Exit status: 0 when a guest of the generation would run, 1 when not, 2 when an
+argument or a file is not what it should be.
+"""
+
+#: Each adds its own parser, whose default ``run`` takes the options and returns the
+#: exit status: ``commands.add_parser("cloud", help=...).set_defaults(run=...)``.
+_COMMANDS: tuple[Callable[[Any], None], ...] = ()
+
+_GENERATIONS = {
+    model.value.removeprefix("amd-"): model for model in MemoryEncryptionModel
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of the console script."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command:
+        status: int = options.run(options)
+        return status
+    return _host(parser, options)
+
+
+def _host(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    if options.save and options.archive:
+        parser.error("--save writes what was read here, --from reads it elsewhere")
+    evidence = _saved(parser, options) if options.archive else _here(parser, options)
+    asked = _GENERATIONS.get(options.generation, MemoryEncryptionModel.AMD_SEV)
+    models = () if options.generation else tuple(MemoryEncryptionModel)
+    diagnosis = diagnose(NODES, evidence, asked, models)
+    if options.json:
+        print(json.dumps(render.as_json(diagnosis), indent=2))
+    else:
+        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        text = render.as_text(diagnosis, colour, options.verbose, options.quiet)
+        sys.stdout.write(text)
+    return diagnosis.exit_status
+
+
+def _here(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Evidence:
+    """Read this machine, and write down what was read where --save asks for it."""
+    recording = Recording(HERE)
+    libvirt = Libvirt(options.connect)
+    try:
+        evidence = gather(recording, libvirt, options.nova_conf)
+    finally:
+        libvirt.close()
+    if options.save:
+        now = datetime.datetime.now(datetime.timezone.utc)
+        date = now.isoformat(timespec="seconds")
+        try:
+            with open(options.save, "wb") as file:
+                file.write(pack(Archive(date, _version(), recording.answers)))
+        except OSError as error:
+            parser.error(f"{options.save} cannot be written: {error.strerror}")
+    return evidence
+
+
+def _saved(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Evidence:
+    try:
+        with open(options.archive, "rb") as file:
+            archive = unpack(file.read())
+    except OSError as error:
+        _refuse(parser, options.archive, error.strerror or str(error))
+    except MalformedArchive as error:
+        _refuse(parser, options.archive, str(error))
+    return gather(archive, Nobody())
+
+
+def _refuse(parser: argparse.ArgumentParser, path: str, why: str) -> NoReturn:
+    parser.error(f"{path} cannot be read: {why}")
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("sev_driver")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sev-doctor",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", dest="command", help="none: this host"
+    )
+    for add_command in _COMMANDS:
+        add_command(commands)
+    add = parser.add_argument
+    add("--generation", choices=_GENERATIONS, help="look at this one alone")
+    add("--json", action="store_true", help="print JSON")
+    add("--verbose", action="store_true", help="tell also what is read")
+    add("--quiet", action="store_true", help="print only what is wrong")
+    add("--save", metavar="FILE", help="write all that was read into one archive")
+    add(
+        "--from",
+        dest="archive",
+        metavar="FILE",
+        help="judge such an archive instead of this machine",
+    )
+    add(
+        "--nova-conf",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="nova-compute's configuration; repeat it in nova-compute's order",
+    )
+    add(
+        "--connect",
+        metavar="URI",
+        default=DEFAULT_URI,
+        help="libvirt's (%(default)s)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,23 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""All checks of a host, in the order of cause."""
+
+from __future__ import annotations
+
+from sev_driver.doctor import kernel_checks
+from sev_driver.doctor.tree import Node
+
+#: Each module has its own; what one builds on is in it, or in one before.
+NODES: tuple[Node, ...] = (
+    *kernel_checks.NODES,
+    # nova_checks, slot_checks, memory_checks go here, in this order.
+)

@@ -1,0 +1,79 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""From evidence to what is said of it: the checks, for each generation asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+
+from sev_driver.doctor import tree
+from sev_driver.doctor.evidence import Evidence
+from sev_driver.doctor.finding import Finding, Verdict, exit_status
+from sev_driver.model import MemoryEncryptionModel
+
+Models = tuple[MemoryEncryptionModel, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Diagnosis:
+    """What each check came to, for each generation in the order asked for.
+
+    ``asked`` is the one by which the exit status goes.
+    """
+
+    asked: MemoryEncryptionModel
+    findings: Mapping[MemoryEncryptionModel, tuple[Finding, ...]]
+
+    @property
+    def exit_status(self) -> int:
+        """0 where a guest of ``asked`` would run, else 1."""
+        return exit_status(self.findings[self.asked])
+
+    def first_failure(self, model: MemoryEncryptionModel) -> Finding | None:
+        """Return the cause, as far as one is found."""
+        for finding in self.findings[model]:
+            if finding.verdict is Verdict.FAIL:
+                return finding
+        return None
+
+    def merged(self) -> list[tuple[Finding, Models]]:
+        """Return each finding once, with the generations that it is of.
+
+        Those of one check stand together, in the order of the checks.
+        """
+        order: dict[str, int] = {}
+        merged: dict[Finding, list[MemoryEncryptionModel]] = {}
+        for model, findings in self.findings.items():
+            for finding in findings:
+                order.setdefault(finding.check.id, len(order))
+                merged.setdefault(finding, []).append(model)
+        return [
+            (finding, tuple(models))
+            for finding, models in sorted(
+                merged.items(), key=lambda item: order[item[0].check.id]
+            )
+        ]
+
+
+def diagnose(
+    nodes: Iterable[tree.Node],
+    evidence: Evidence,
+    asked: MemoryEncryptionModel,
+    models: Iterable[MemoryEncryptionModel] = (),
+) -> Diagnosis:
+    """:param models: those to look at; ``asked`` alone by default."""
+    nodes = tuple(nodes)
+    return Diagnosis(
+        asked,
+        {model: tree.look(nodes, evidence, model) for model in (*models, asked)},
+    )

@@ -1,0 +1,144 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""All that was read of a host, as one value; the checks judge nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+from sev_driver.capabilities import HostCapabilities
+from sev_driver.detection import conclude
+from sev_driver.doctor.nova_conf import Option
+from sev_driver.doctor.running_domains import RunningDomain
+from sev_driver.facts import HostFacts
+from sev_driver.firmware import FirmwareDescriptor
+from sev_driver.source import Status
+
+Value = TypeVar("Value")
+
+
+@dataclasses.dataclass(frozen=True)
+class Fact(Generic[Value]):
+    """One thing that was looked for.
+
+    ``value`` is None where there is no such thing, or where ``unknown`` says why it
+    could not be read: unreadable is never absent.
+    """
+
+    value: Value | None = None
+    unknown: str = ""
+
+    @property
+    def absent(self) -> bool:
+        return self.value is None and not self.unknown
+
+
+@dataclasses.dataclass(frozen=True)
+class Processor:
+    """The first processor of /proc/cpuinfo; numbers are 0 where they are not told."""
+
+    vendor: str
+    family: int
+    model: int
+    name: str
+    flags: frozenset[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Iommu:
+    """``units`` is how many the kernel uses, ``groups`` how many groups of devices.
+
+    ``types`` are the kinds of their domains, such as DMA-FQ, or identity where the
+    devices are passed through.
+    """
+
+    units: int
+    groups: int
+    types: frozenset[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class SecureProcessor:
+    """The PCI devices that the module ccp drives, and what sysfs says of each.
+
+    ``attributes`` are files of the device such as ``tsme_status``.
+    """
+
+    devices: tuple[str, ...]
+    attributes: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Descriptor:
+    """A firmware descriptor in force; ``firmware`` is None where it makes no sense."""
+
+    path: str
+    firmware: FirmwareDescriptor | None
+    error: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """KiB, of /proc/meminfo."""
+
+    total_kib: int
+    available_kib: int
+    huge_pages_kib: int
+
+
+#: Any: it has no value, whatever would be read.
+_NOT_READ: Fact[Any] = Fact(unknown="it was not looked for")
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """What was read of a host, and by whom.
+
+    ``facts`` is what the driver itself goes by. ``read_as`` is the user that read,
+    ``nova_files`` are the files of nova.conf that were read, in their order, each
+    with why it could not be; ``options`` what counts of them.
+    """
+
+    facts: HostFacts
+    read_as: str = ""
+    processor: Fact[Processor] = _NOT_READ
+    command_line: Fact[str] = _NOT_READ
+    iommu: Fact[Iommu] = _NOT_READ
+    secure_processor: Fact[SecureProcessor] = _NOT_READ
+    kernel_log: Fact[tuple[str, ...]] = _NOT_READ
+    modules: Fact[frozenset[str]] = _NOT_READ
+    kvm_device: Fact[Status] = _NOT_READ
+    sev_device: Fact[Status] = _NOT_READ
+    misc_current: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    memlock: Fact[int] = _NOT_READ
+    apparmor: Fact[str] = _NOT_READ
+    selinux: Fact[str] = _NOT_READ
+    qemu_conf: Fact[Mapping[str, str]] = _NOT_READ
+    libvirt: Fact[str] = _NOT_READ
+    domains: Fact[tuple[RunningDomain, ...]] = _NOT_READ
+    descriptors: tuple[Descriptor, ...] = ()
+    nova_files: Mapping[str, Fact[bytes]] = dataclasses.field(default_factory=dict)
+    options: Mapping[tuple[str, str], Option] = dataclasses.field(default_factory=dict)
+    memory: Fact[Memory] = _NOT_READ
+
+    @cached_property
+    def capabilities(self) -> HostCapabilities:
+        """The driver's own verdict."""
+        return conclude(self.facts)
+
+    def option(self, section: str, name: str) -> str | None:
+        """Return what nova.conf says; None where it says nothing."""
+        found = self.options.get((section, name))
+        return None if found is None else found.value
