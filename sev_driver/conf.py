@@ -18,7 +18,7 @@ from collections.abc import Iterable
 
 from oslo_config import cfg, types
 
-from sev_driver import slot_options
+from sev_driver import monitoring_options, slot_options
 from sev_driver.exceptions import ConfigurationError
 from sev_driver.policies import Policies
 from sev_driver.policy import SevPolicy, SnpPolicy
@@ -190,7 +190,10 @@ Related options:
 
 _GROUPS: dict[str, list[cfg.Opt]] = {
     "libvirt": slot_options.LIBVIRT_OPTS,
-    "sev": slot_options.SEV_OPTS + _SEV_OPTS + _POLICY_OPTS,
+    "sev": slot_options.SEV_OPTS
+    + _SEV_OPTS
+    + monitoring_options.SEV_OPTS
+    + _POLICY_OPTS,
 }
 
 

@@ -20,17 +20,17 @@ from typing import Any
 
 from nova import objects
 from nova.conf import CONF
-from nova.virt.libvirt import driver as libvirt_driver
 
 from sev_driver import (
     audit,
     conf,
     domain,
     forbidden_devices,
+    forbidden_operations,
     guard,
     guest,
     guest_request,
-    lifecycle,
+    monitoring,
     pools,
     providers,
     releases,
@@ -40,13 +40,12 @@ from sev_driver import (
     watch,
     withdrawal,
 )
-from sev_driver.lifecycle import Operation
 from sev_driver.requirements import Setting
 
 conf.register_opts(CONF)
 
 
-class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
+class SEVDriver(forbidden_operations.ForbiddenOperations):
     """Runs guests with memory encrypted by AMD SEV, and all others as ever.
 
     A guest that asks for no encryption goes through Nova's driver untouched.
@@ -58,10 +57,11 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         super().__init__(virtapi, read_only)
         releases.mend_reconnection(self._host)
         releases.mend_firmware_choice(self._host)
-        guest.guard_lookups(self._host)
+        guest.guard_lookups(self._host, self._refusals)
         self._audit = audit.Audit(self._host, CONF.sev.stop_unencrypted_guests)
         self._watch = watch.Watch(self._host)
-        self._slots = providers.SlotProviders(self._host, self._watch, virtapi)
+        told = monitoring.Monitoring(self._refusals, self._audit)
+        self._slots = providers.SlotProviders(self._host, self._watch, virtapi, told)
 
     def init_host(self, host: str) -> None:
         super().init_host(host)
@@ -140,7 +140,8 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         if request is None:
             super().spawn(context, instance, image_meta, *args, **kwargs)
             return
-        with translate.errors_as(functools.partial(translate.build_error, instance)):
+        build_error = functools.partial(translate.build_error, instance)
+        with self._refusals.told_as(build_error, instance):
             ports = guest_request.direct_ports(kwargs.get("network_info"))
             self._require_of(instance, *ports)
             self._require_slot(context, request, allocations)
@@ -160,11 +161,11 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         # image must bear the guest's machine type already here.
         if guest_request.of(instance) is not None:
             image_meta = translate.encrypted_image_meta(instance, image_meta)
-        with translate.errors_as(translate.operation_error):
+        with self._refusals.told_as(translate.operation_error, instance):
             super().rescue(context, instance, network_info, image_meta, *args, **kwargs)
 
     def unrescue(self, context: Any, instance: objects.Instance) -> None:
-        with translate.errors_as(translate.operation_error):
+        with self._refusals.told_as(translate.operation_error, instance):
             self._require_of(instance)
         super().unrescue(context, instance)
 
@@ -174,7 +175,7 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         # An evacuation has nothing to destroy, and is refused by spawn.
         request = guest_request.of(instance)
         if request is not None and not kwargs.get("evacuate"):
-            with translate.errors_as(translate.unchanged_error):
+            with self._refusals.told_as(translate.unchanged_error, instance):
                 self._require_of(instance)
                 self._require_slot(context, request, kwargs.get("allocations"))
         super().rebuild(context, instance, *args, **kwargs)
@@ -196,18 +197,20 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
             # encrypted no more keeps its machine type, and can be reverted.
             image_meta = translate.encrypted_image_meta(instance, image_meta)
         args = (instance, disk_info, network_info, image_meta, *args)
-        with translate.errors_as(translate.operation_error):
+        with self._refusals.told_as(translate.operation_error, instance):
             super().finish_migration(context, migration, *args, **kwargs)
 
-    def finish_revert_migration(self, *args: Any, **kwargs: Any) -> None:
-        with translate.errors_as(translate.operation_error):
-            super().finish_revert_migration(*args, **kwargs)
+    def finish_revert_migration(
+        self, context: Any, instance: objects.Instance, *args: Any, **kwargs: Any
+    ) -> None:
+        with self._refusals.told_as(translate.operation_error, instance):
+            super().finish_revert_migration(context, instance, *args, **kwargs)
 
     def _hard_reboot(
         self, context: Any, instance: objects.Instance, *args: Any, **kwargs: Any
     ) -> None:
         """Power on and host boot come by here, too."""
-        with translate.errors_as(translate.operation_error):
+        with self._refusals.told_as(translate.operation_error, instance):
             self._require_of(instance)
             super()._hard_reboot(context, instance, *args, **kwargs)
 
@@ -245,7 +248,7 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         """Every domain that Nova defines comes by here, saved XML included."""
         request = guest_request.of(instance)
         if request is not None:
-            with translate.errors_as(translate.operation_error):
+            with self._refusals.told_as(translate.operation_error, instance):
                 guard.check(request.model, xml, CONF.sev.allow_debug)
         return super()._create_guest(context, xml, instance, *args, **kw)
 
@@ -255,43 +258,14 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         withdrawal.note_rebuild(self._host, instance)
         super().destroy(context, instance, *args, **kwargs)
 
-    # What the encryption rules out
-
-    def suspend(self, context: Any, instance: objects.Instance) -> None:
-        with translate.errors_as(translate.unchanged_error):
-            self._rule(Operation.SUSPEND, instance)
-        super().suspend(context, instance)
-
-    def check_can_live_migrate_source(
-        self, context: Any, instance: objects.Instance, *args: Any, **kwargs: Any
-    ) -> Any:
-        with translate.errors_as(translate.migration_error):
-            self._rule(Operation.LIVE_MIGRATION, instance)
-        return super().check_can_live_migrate_source(context, instance, *args, **kwargs)
-
-    def check_can_live_migrate_destination(
-        self, context: Any, instance: objects.Instance, *args: Any, **kwargs: Any
-    ) -> Any:
-        with translate.errors_as(translate.migration_error):
-            self._rule(Operation.LIVE_MIGRATION, instance)
-        return super().check_can_live_migrate_destination(
-            context, instance, *args, **kwargs
-        )
-
     def attach_interface(
         self, context: Any, instance: objects.Instance, image_meta: Any, vif: Any
     ) -> None:
         request = guest_request.of(instance)
         if request is not None:
             # Nova plugs the port before it attaches it, and would leave it so.
-            with translate.errors_as(translate.operation_error):
+            with self._refusals.told_as(translate.operation_error, instance):
                 self._require(
                     request.with_passthrough(guest_request.direct_ports([vif]))
                 )
         super().attach_interface(context, instance, image_meta, vif)
-
-    @staticmethod
-    def _rule(operation: Operation, instance: objects.Instance) -> None:
-        request = guest_request.of(instance)
-        if request is not None:
-            lifecycle.require(operation, request.model)

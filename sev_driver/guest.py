@@ -30,6 +30,7 @@ from sev_driver import (
     translate,
 )
 from sev_driver.lifecycle import Operation, require
+from sev_driver.refusal_counts import Refusals
 from sev_driver.requirements import refuse
 
 
@@ -40,15 +41,18 @@ class GuardedGuest(libvirt_guest.Guest):  # type: ignore[misc]
     glance at the power state, of an instance whose flavor is not even loaded.
     """
 
-    def __init__(self, domain: Any, instance: objects.Instance) -> None:
+    def __init__(
+        self, domain: Any, instance: objects.Instance, refusals: Refusals
+    ) -> None:
         super().__init__(domain)
         self._instance = instance
+        self._refusals = refusals
 
     def launch(self, pause: bool = False) -> Any:
         """Start the domain as libvirt has it now, whoever defined it."""
         request = guest_request.of(self._instance)
         if request is not None:
-            with translate.errors_as(translate.operation_error):
+            with self._refusals.told_as(translate.operation_error, self._instance):
                 xml = self.get_xml_desc(dump_inactive=True)
                 guard.check(request.model, xml, CONF.sev.allow_debug)
         return super().launch(pause)
@@ -59,7 +63,7 @@ class GuardedGuest(libvirt_guest.Guest):  # type: ignore[misc]
         """Attach a device with what an encrypted guest's devices need."""
         request = guest_request.of(self._instance)
         if request is not None:
-            with translate.errors_as(translate.operation_error):
+            with self._refusals.told_as(translate.operation_error, self._instance):
                 refuse(forbidden_devices.check_device(request, conf.to_xml()))
             conf = _CompletedDevice(conf)
         super().attach_device(conf, persistent, live)
@@ -75,7 +79,7 @@ class GuardedGuest(libvirt_guest.Guest):  # type: ignore[misc]
     def _rule(self, operation: Operation) -> None:
         request = guest_request.of(self._instance)
         if request is not None:
-            with translate.errors_as(translate.operation_error):
+            with self._refusals.told_as(translate.operation_error, self._instance):
                 require(operation, request.model)
 
 
@@ -89,7 +93,7 @@ class _CompletedDevice:
         return device_needs.complete_xml(self._conf.to_xml())
 
 
-def guard_lookups(host: libvirt_host.Host) -> None:
+def guard_lookups(host: libvirt_host.Host, refusals: Refusals) -> None:
     """Have ``host.get_guest`` return a :class:`GuardedGuest`.
 
     Nova starts, saves and extends guests from many places, and all of them look
@@ -98,6 +102,6 @@ def guard_lookups(host: libvirt_host.Host) -> None:
     lookup: Callable[[objects.Instance], libvirt_guest.Guest] = host.get_guest
 
     def get_guest(instance: objects.Instance) -> libvirt_guest.Guest:
-        return GuardedGuest(lookup(instance)._domain, instance)
+        return GuardedGuest(lookup(instance)._domain, instance, refusals)
 
     host.get_guest = get_guest

@@ -15,7 +15,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Container
 from typing import Any
@@ -23,12 +22,15 @@ from typing import Any
 from nova import exception as nova_exception
 from oslo_log import log
 
-from sev_driver import inventory, reserved, reshape, slot_messages, traits
+from sev_driver import inventory, reserved, reshape, slot_messages, slot_usage, traits
 from sev_driver.capabilities import HostCapabilities, Support
+from sev_driver.holders import Holders
 from sev_driver.inventory import Offer
 from sev_driver.ledger import Ledger
 from sev_driver.model import MemoryEncryptionModel
+from sev_driver.provider_names import ProviderNames
 from sev_driver.reshape import SLOT, Allocations
+from sev_driver.slot_usage import SlotUsage
 from sev_driver.strangers import Strangers
 
 LOG = log.getLogger(__name__)
@@ -41,61 +43,50 @@ _SHARING = (MemoryEncryptionModel.AMD_SEV_ES, MemoryEncryptionModel.AMD_SEV_SNP)
 class Update:
     """One update of the tree.
 
-    :param tree: Nova's, of the host ``nodename``.
+    :param tree: Nova's, of the host that ``names`` are of.
     :param allocations: as Nova gives them when slots may move from one provider
         to another, to be edited in place; None when they may not.
-    :param on_root: [sev] slots_on_root_provider.
     """
 
     def __init__(
         self,
         tree: Any,
-        nodename: str,
+        names: ProviderNames,
         allocations: Allocations | None,
-        on_root: bool,
         ledger: Ledger,
         strangers: Strangers,
     ) -> None:
         self._ledger = ledger
         self._strangers = strangers
         self._tree = tree
-        self._node = nodename
         self._allocations = allocations
-        self._on_root = on_root
+        self._names = names
         # Nova's driver is about to change these.
-        names = [nodename, *map(self._child, MemoryEncryptionModel)]
         self._had = {
             name: tree.data(name).inventory.get(SLOT)
-            for name in names
+            for name in (names.node, *map(names.child, MemoryEncryptionModel))
             if tree.exists(name)
         }
-        self._holders = functools.cache(self._find_holders)
+        stored = [name for name, had in self._had.items() if had is not None]
+        self._holders = Holders(ledger, tree, names, allocations, stored)
+        #: The inventory that each model was given, and whether it is an offer.
+        self._entries: dict[
+            MemoryEncryptionModel, tuple[dict[str, Any] | None, bool]
+        ] = {}
         #: What is worth a line in the log, by provider.
         self.said: dict[str, tuple[int, str]] = {}
 
-    def _child(self, model: MemoryEncryptionModel) -> str:
-        return f"{self._node}_{model.symbol}"
-
-    def _place(self, model: MemoryEncryptionModel) -> str:
-        """The name of the provider where the model's slots belong."""
-        return self._node if self._on_root and model is _SEV else self._child(model)
-
-    @property
-    def _leaving(self) -> str:
-        """The name of the provider that is to have no slots of plain SEV."""
-        return self._child(_SEV) if self._on_root else self._node
-
     def check(self) -> None:
         """:raises nova.exception.ReshapeNeeded: see :meth:`SlotProviders.begin`."""
-        if self._allocations is not None or not self._had.get(self._leaving):
+        if self._allocations is not None or not self._had.get(self._names.leaving):
             return
-        uuid = self._tree.data(self._leaving).uuid
+        uuid = self._tree.data(self._names.leaving).uuid
         if self._ledger.holders(uuid):
             LOG.info(
                 "Guests hold encryption slots of resource provider %s, which belong to "
                 "%s: Nova is asked to move them.",
-                self._leaving,
-                self._place(_SEV),
+                self._names.leaving,
+                self._names.place(_SEV),
             )
             raise nova_exception.ReshapeNeeded()
 
@@ -105,43 +96,44 @@ class Update:
         self._move()
         kept_back = self._reserved(host, offer)
         for model in host:
-            total = 0 if self._elsewhere(model) else offer[model].total
-            self._put(
-                model,
+            total = 0 if self._names.without(model) else offer[model].total
+            wanted = (
                 inventory.entry(total, kept_back.get(model, 0))
                 if total
-                else self._kept(model, host[model].support),
+                else self._kept(model, host[model].support)
             )
+            self._put(model, wanted)
+            self._entries[model] = wanted, bool(total)
         self._root_traits(host, offer, static_traits)
 
-    def _elsewhere(self, model: MemoryEncryptionModel) -> bool:
-        """Nova 31 and older has one pool on the host's provider: that of SEV."""
-        return self._on_root and model is not _SEV
+    def usage(self, ask: bool) -> dict[MemoryEncryptionModel, SlotUsage]:
+        """Return what has become of each model's slots, after :meth:`apply`.
+
+        :param ask: whether Placement is asked who holds slots, where the update
+            itself has not: of models that no guest runs with.
+        """
+        return {
+            model: slot_usage.of(
+                entry, self._holders.count(model, ask) if offered else 0, offered
+            )
+            for model, (entry, offered) in self._entries.items()
+        }
 
     def _move(self) -> None:
         """Move guests' slots of plain SEV to the provider where they belong."""
-        if self._allocations is None or not self._had.get(self._leaving):
+        if self._allocations is None or not self._had.get(self._names.leaving):
             return
-        source = self._tree.data(self._leaving).uuid
+        source = self._tree.data(self._names.leaving).uuid
         if not reshape.holders(self._allocations, source):
             return
-        place = self._place(_SEV)
+        place = self._names.place(_SEV)
         if not self._tree.exists(place):
-            self._tree.new_child(place, self._node)
+            self._tree.new_child(place, self._names.node)
         target = self._tree.data(place).uuid
         count = reshape.move(self._allocations, source, target)
-        LOG.info("%d encryption slots move from %s to %s", count, self._leaving, place)
-
-    def _find_holders(self, model: MemoryEncryptionModel) -> frozenset[str]:
-        place = self._place(model)
-        if not self._tree.exists(place):
-            return frozenset()
-        uuid = self._tree.data(place).uuid
-        if self._allocations is not None:
-            return reshape.holders(self._allocations, uuid)
-        # One that has just been put into the tree is not yet in Placement.
-        known = self._had.get(place) is not None
-        return self._ledger.holders(uuid) if known else frozenset()
+        LOG.info(
+            "%d encryption slots move from %s to %s", count, self._names.leaving, place
+        )
 
     def _reserved(
         self, host: HostCapabilities, offer: Offer
@@ -163,7 +155,9 @@ class Update:
     def _shares(self, offer: Offer) -> bool:
         """Tell whether guests of one model may hold what another is offered."""
         return any(
-            self._had.get(self._place(model)) and other in offer and offer[other].total
+            self._had.get(self._names.place(model))
+            and other in offer
+            and offer[other].total
             for model, other in (_SHARING, _SHARING[::-1])
         )
 
@@ -176,11 +170,11 @@ class Update:
         whether the model is gone: what is taken away loses all that the operator
         has set on it.
         """
-        had = self._had.get(self._place(model))
+        had = self._had.get(self._names.place(model))
         held = len(self._holders(model))
         if held:
             return inventory.nothing_free(held)
-        if had and support is Support.UNKNOWN and not self._elsewhere(model):
+        if had and support is Support.UNKNOWN and not self._names.without(model):
             return inventory.nothing_free(had["total"])
         return None
 
@@ -188,16 +182,16 @@ class Update:
         """Put a model's inventory where it belongs, and nothing elsewhere."""
         if wanted is not None and self._allocations is not None:
             wanted = inventory.roomy(wanted, len(self._holders(model)))
-        place, own = self._place(model), self._child(model)
+        place, own = self._names.place(model), self._names.child(model)
         if model is _SEV:
-            on_root = wanted if place == self._node else None
-            root = dict(self._tree.data(self._node).inventory)
+            on_root = wanted if place == self._names.node else None
+            root = dict(self._tree.data(self._names.node).inventory)
             root.pop(SLOT, None)
             root |= {} if on_root is None else {SLOT: on_root}
-            self._tree.update_inventory(self._node, root)
+            self._tree.update_inventory(self._names.node, root)
         if place == own and wanted is not None:
             if not self._tree.exists(own):
-                self._tree.new_child(own, self._node)
+                self._tree.new_child(own, self._names.node)
             self._tree.update_inventory(own, {SLOT: wanted})
             self._child_traits(own, model)
         elif self._tree.exists(own):
@@ -215,7 +209,7 @@ class Update:
             text = "no encryption slots any more"
         else:
             return
-        if wanted is not None and self._elsewhere(model):
+        if wanted is not None and self._names.without(model):
             level = logging.WARNING
             text += f"; {slot_messages.held_beside_root(model)}"
         self.said[place] = level, text
@@ -232,17 +226,17 @@ class Update:
     ) -> None:
         """Set what is ours to set, and leave all that the operator has."""
         offered = any(
-            offer[model].total for model in host if not self._elsewhere(model)
+            offer[model].total for model in host if not self._names.without(model)
         )
         unknown = any(host[model].support is Support.UNKNOWN for model in host)
         if offered:
-            self._tree.add_traits(self._node, traits.HOST)
+            self._tree.add_traits(self._names.node, traits.HOST)
         elif not unknown:
-            self._tree.remove_traits(self._node, traits.HOST)
-        if self._on_root:
+            self._tree.remove_traits(self._names.node, traits.HOST)
+        if self._names.on_root:
             if host[_SEV].supported:
-                self._tree.add_traits(self._node, _SEV.trait)
+                self._tree.add_traits(self._names.node, _SEV.trait)
             elif host[_SEV].support is Support.NO:
-                self._tree.remove_traits(self._node, _SEV.trait)
-        elif self._had[self._node] or _SEV.trait in static_traits:
-            self._tree.remove_traits(self._node, _SEV.trait)
+                self._tree.remove_traits(self._names.node, _SEV.trait)
+        elif self._had[self._names.node] or _SEV.trait in static_traits:
+            self._tree.remove_traits(self._names.node, _SEV.trait)

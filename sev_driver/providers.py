@@ -24,6 +24,8 @@ from oslo_log import log as logging
 from sev_driver import inventory, slot_options
 from sev_driver.capabilities import HostCapabilities
 from sev_driver.ledger import Ledger
+from sev_driver.monitoring import Monitoring
+from sev_driver.provider_names import ProviderNames
 from sev_driver.provider_update import Update
 from sev_driver.reshape import Allocations
 from sev_driver.strangers import Strangers
@@ -63,8 +65,11 @@ class SlotProviders:
     :param virtapi: Nova's VirtAPI.
     """
 
-    def __init__(self, nova_host: Any, watch: Watch, virtapi: Any) -> None:
+    def __init__(
+        self, nova_host: Any, watch: Watch, virtapi: Any, monitoring: Monitoring
+    ) -> None:
         self._watch = watch
+        self._monitoring = monitoring
         # Slots move only when nova-compute starts.
         self._on_root: bool = CONF.sev.slots_on_root_provider
         self._ledger = Ledger(virtapi)
@@ -79,9 +84,8 @@ class SlotProviders:
         :raises nova.exception.ReshapeNeeded: guests hold slots of a provider that
             is to have none any more, and ``allocations`` is None.
         """
-        update = Update(
-            tree, nodename, allocations, self._on_root, self._ledger, self._strangers
-        )
+        names = ProviderNames(nodename, self._on_root)
+        update = Update(tree, names, allocations, self._ledger, self._strangers)
         update.check()
         return update
 
@@ -97,3 +101,4 @@ class SlotProviders:
             if self._told.get(provider) != text:
                 self._told[provider] = text
                 LOG.log(level, "Resource provider %s: %s", provider, text)
+        self._monitoring.report(host, update.usage(self._monitoring.wants_all))

@@ -91,6 +91,8 @@ class Violation:
     requester: str
     found: str
     remedy: str
+    #: The generation that was asked for.
+    model: MemoryEncryptionModel
 
     @property
     def fault(self) -> Fault:
@@ -121,7 +123,9 @@ class Finding:
 
     def by(self, request: GuestRequest) -> Violation:
         asked = f"{' and '.join(request.requesters)} asks for {request.model.title}"
-        return Violation(self.requirement, asked, self.found, self.remedy)
+        return Violation(
+            self.requirement, asked, self.found, self.remedy, request.model
+        )
 
 
 def check(request: GuestRequest, host: HostCapabilities) -> tuple[Violation, ...]:

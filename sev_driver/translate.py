@@ -14,18 +14,13 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
 from typing import Any
 
 from nova import exception as nova_exception
 from nova import objects
-from oslo_log import log as logging
 
 from sev_driver.exceptions import RequirementsNotMet, SevDriverError
 from sev_driver.requirements import MACHINE_TYPE, Fault, GuestRequest
-
-LOG = logging.getLogger(__name__)
 
 
 def settle_machine_type(instance: objects.Instance, request: GuestRequest) -> None:
@@ -107,15 +102,3 @@ def unchanged_error(error: SevDriverError) -> nova_exception.NovaException:
 def migration_error(error: SevDriverError) -> nova_exception.NovaException:
     """Return what ends a live migration before it begins."""
     return nova_exception.MigrationPreCheckError(reason=str(error))
-
-
-@contextlib.contextmanager
-def errors_as(
-    nova_error: Callable[[SevDriverError], nova_exception.NovaException],
-) -> Iterator[None]:
-    """Turn our errors into Nova's by one of the functions above."""
-    try:
-        yield
-    except SevDriverError as error:
-        LOG.error("%s", error)
-        raise nova_error(error) from error

@@ -11,7 +11,8 @@
 #    under the License.
 """[libvirt] num_memory_encrypted_guests, and what Placement is offered."""
 
-from lab import PROVIDER, Lab
+from lab import PROVIDER, Lab, eventually
+from prometheus_client.parser import text_string_to_metric_families
 
 from devcloud.testing import CloudFixture
 
@@ -52,3 +53,27 @@ def test_with_0_there_are_none(lab: Lab) -> None:
     assert server.status == "ERROR"
     assert "No valid host was found" in server.fault["message"]
     assert lab.boot_plain().status == "ACTIVE"
+
+
+def test_prometheus_is_told_where_the_option_names_a_file(lab: Lab) -> None:
+    file = lab.cloud.layout.tmp / "sev_driver.prom"
+    lab.configure({"sev": {"prometheus_textfile": str(file)}})
+
+    def slots() -> dict[str, float]:
+        if not file.exists():
+            return {}
+        return {
+            sample.labels["state"]: sample.value
+            for family in text_string_to_metric_families(file.read_text())
+            for sample in family.samples
+            if sample.name == "sev_driver_slots"
+            and sample.labels["generation"] == "amd-sev"
+        }
+
+    idle = {"used": 0, "free": 4, "reserved": 0, "lost": 0}
+    eventually("all four slots are free", lambda: slots() == idle)
+    lab.boot_encrypted()
+    one_used = {**idle, "used": 1, "free": 3}
+    eventually("one slot is used", lambda: slots() == one_used)
+    line = "sev_slots generation=amd-sev used=1 free=3 reserved=0 lost=0"
+    assert line in lab.log()

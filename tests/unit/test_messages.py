@@ -29,6 +29,7 @@ from sev_driver import (
     releases,
     selection,
     slot_messages,
+    textfile,
 )
 from sev_driver.capabilities import HostCapabilities, ModelCapability, Obstacle
 from sev_driver.detection import conclude
@@ -213,6 +214,9 @@ def examples() -> Iterator[tuple[str, str]]:
     yield "kernel-counts", slot_messages.unseen(1, 2)
     yield "unread-domain", slot_messages.unread_domain("1", DomainXMLError("x"))
     yield "slots-on-root", slot_messages.held_beside_root(SEV_ES)
+    yield "textfile-library", textfile.no_library("/a.prom")
+    yield "textfile-name", str(textfile.misnamed("/a.txt"))
+    yield "textfile-not-written", textfile.not_written("/a.prom", OSError("no"))
     yield "overcommit", announced(ON, ratio=1.5)[-1]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(releases, "nova_release", lambda: releases.OLDEST_NOVA - 1)

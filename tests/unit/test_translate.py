@@ -14,13 +14,12 @@
 
 from __future__ import annotations
 
-import pytest
 from nova import exception as nova_exception
 from nova import objects
 from nova_instances import instance
 
 from sev_driver import guest_request, translate
-from sev_driver.exceptions import OperationNotSupported, RequirementsNotMet
+from sev_driver.exceptions import RequirementsNotMet
 from sev_driver.model import MemoryEncryptionModel
 from sev_driver.requirements import Fault, Requirement, Violation
 
@@ -64,7 +63,11 @@ def violation(fault: Fault) -> Violation:
     host = fault is Fault.HOST
     requirement = Requirement.HOST if host else Requirement.MACHINE_TYPE
     return Violation(
-        requirement, "flavor asks", f"the {fault.value} is wrong", "mend it"
+        requirement,
+        "flavor asks",
+        f"the {fault.value} is wrong",
+        "mend it",
+        MemoryEncryptionModel.AMD_SEV,
     )
 
 
@@ -81,22 +84,3 @@ def test_a_lame_host_passes_the_guest_on() -> None:
     result = translate.build_error(instance(), error)
     assert isinstance(result, nova_exception.ComputeResourcesUnavailable)
     assert "the host is wrong" in result.format_message()
-
-
-def test_a_refused_operation_leaves_the_server_as_it_was() -> None:
-    refusal = OperationNotSupported("Suspending", MemoryEncryptionModel.AMD_SEV, "why")
-    with (
-        pytest.raises(nova_exception.InstanceFaultRollback) as caught,
-        translate.errors_as(translate.unchanged_error),
-    ):
-        raise refusal
-    inner = caught.value.inner_exception.format_message()
-    assert inner == ("Suspending is not possible for a guest encrypted by AMD SEV: why")
-
-
-def test_other_errors_pass_unchanged() -> None:
-    with (
-        pytest.raises(KeyError),
-        translate.errors_as(translate.operation_error),
-    ):
-        raise KeyError

@@ -1,0 +1,107 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+
+"""refusal_counts: our errors in, Nova's out, and each counted once."""
+
+import logging
+import threading
+
+import pytest
+from nova import exception as nova_exception
+from nova import objects
+
+from sev_driver import translate
+from sev_driver.exceptions import OperationNotSupported, RequirementsNotMet
+from sev_driver.model import MemoryEncryptionModel
+from sev_driver.refusal_counts import Refusals
+from sev_driver.refusal_reasons import Refusal
+from sev_driver.requirements import Requirement, Violation
+
+SEV = MemoryEncryptionModel.AMD_SEV
+UUID = "11111111-2222-3333-4444-555555555555"
+SUSPENDING = OperationNotSupported("Suspending", SEV, "why")
+
+
+@pytest.fixture(scope="module")
+def server() -> objects.Instance:
+    objects.register_all()
+    return objects.Instance(uuid=UUID)
+
+
+def test_a_refused_operation_leaves_the_server_as_it_was(
+    server: objects.Instance, caplog: pytest.LogCaptureFixture
+) -> None:
+    refusals = Refusals()
+    with (
+        caplog.at_level(logging.ERROR),
+        pytest.raises(nova_exception.InstanceFaultRollback) as caught,
+        refusals.told_as(translate.unchanged_error, server),
+    ):
+        raise SUSPENDING
+    words = "Suspending is not possible for a guest encrypted by AMD SEV: why"
+    assert caught.value.inner_exception.format_message() == words
+    assert words in caplog.text
+    assert refusals.counts() == {Refusal("suspending", SEV): 1}
+
+
+def test_other_errors_pass_unchanged_and_uncounted(server: objects.Instance) -> None:
+    refusals = Refusals()
+    with (
+        pytest.raises(KeyError),
+        refusals.told_as(translate.operation_error, server),
+    ):
+        raise KeyError
+    assert refusals.counts() == {}
+
+
+def test_what_is_refused_within_another_operation_counts_once(
+    server: objects.Instance,
+) -> None:
+    refusals = Refusals()
+    with (
+        pytest.raises(nova_exception.InternalError),
+        refusals.told_as(translate.operation_error, server),
+        refusals.told_as(translate.operation_error, server),
+    ):
+        raise SUSPENDING
+    assert refusals.counts() == {Refusal("suspending", SEV): 1}
+
+
+def test_two_devices_of_the_host_are_one_reason(server: objects.Instance) -> None:
+    refusals = Refusals()
+    device = Violation(Requirement.NO_HOST_DEVICE, "a flavor", "gpu", "none", SEV)
+    with (
+        pytest.raises(nova_exception.InternalError),
+        refusals.told_as(translate.operation_error, server),
+    ):
+        raise RequirementsNotMet([device, device])
+    assert refusals.counts() == {Refusal("no-host-device", SEV): 1}
+
+
+def test_none_is_lost_among_threads(server: objects.Instance) -> None:
+    refusals = Refusals()
+
+    def refuse() -> None:
+        for _ in range(200):
+            with (
+                pytest.raises(nova_exception.InternalError),
+                refusals.told_as(translate.operation_error, server),
+            ):
+                raise SUSPENDING
+
+    threads = [threading.Thread(target=refuse) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert refusals.counts() == {Refusal("suspending", SEV): 1600}
