@@ -20,6 +20,7 @@ from lxml import etree
 
 from sev_driver import safe_xml
 from sev_driver.exceptions import MalformedCapabilities
+from sev_driver.printable import printable
 
 #: A count as libvirt prints it: of 32 bits, with a sign or without.
 _NUMBER = re.compile(r"\s*(-?\d{1,10})\s*", re.ASCII)
@@ -53,7 +54,7 @@ class DomainCapabilities:
             raise MalformedCapabilities(f"domain capabilities: {error}") from error
         if root.tag != "domainCapabilities":
             raise MalformedCapabilities(
-                f"domain capabilities: the document is <{root.tag}>"
+                f"domain capabilities: the document is <{printable(root.tag)}>"
             )
         found = cls(sev=False, sectypes=_sectypes(root), loaders=_loaders(root))
         sev = root.find("./features/sev")

@@ -17,6 +17,7 @@ from sev_driver import slot_counts
 from sev_driver.capabilities import Hindrance, Obstacle
 from sev_driver.facts import HostFacts, KvmParameter, Version
 from sev_driver.model import MemoryEncryptionModel
+from sev_driver.printable import printable
 
 SEV = MemoryEncryptionModel.AMD_SEV
 SEV_ES = MemoryEncryptionModel.AMD_SEV_ES
@@ -61,7 +62,7 @@ def _switch(model: MemoryEncryptionModel, parameter: KvmParameter) -> Hindrance 
         found = f"{path} does not exist"
         return Hindrance(Obstacle.PARAMETER_MISSING, found, remedy)
     if not parameter.enabled:
-        found = f"{path} is {parameter.text.strip()[:40] or 'empty'}"
+        found = f"{path} is {printable(parameter.text.strip(), 40) or 'empty'}"
         title = model.title.removeprefix("AMD ")
         name = title.lower().replace("-", "_")
         remedy = f"enable {title} in the firmware set-up and load kvm_amd with {name}=1"

@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from sev_driver.capabilities import HostCapabilities
 from sev_driver.exceptions import RequirementsNotMet
 from sev_driver.model import MemoryEncryptionModel
+from sev_driver.printable import printable
 
 
 class Fault(enum.Enum):
@@ -101,7 +102,9 @@ class Violation:
         return Fault.HOST if host else Fault.REQUEST
 
     def __str__(self) -> str:
-        return f"{self.requester}, but {self.found}: {self.remedy}."
+        # What is found, a user may have written: an image's property.
+        found = printable(self.found, 300)
+        return f"{printable(self.requester)}, but {found}: {self.remedy}."
 
 
 #: The only machine type whose PCIe bus lets every virtio device use the IOMMU.

@@ -14,12 +14,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from lxml import etree
 
+from sev_driver.printable import printable
+
 #: Far above any real domain (64 devices: 0.1 MB) and any capabilities document.
 MAX_BYTES = 4 * 1024 * 1024
+
+_BLANKS = re.compile(rb"[ \t\r\n]*")
 
 
 class UnsafeXML(ValueError):
@@ -31,12 +36,17 @@ def parse(text: str | bytes, *, indent: bool = False) -> etree._Element:
 
     :param indent: forget white space between elements, so that :func:`render`
         can indent the whole document anew.
-    :raises UnsafeXML: no XML, longer than :data:`MAX_BYTES`, or with a DOCTYPE.
+    :raises UnsafeXML: no XML in UTF-8, longer than :data:`MAX_BYTES`, nested deeper
+        than libxml2 allows (256 elements, since 2.14 it is 2048), or with a DOCTYPE.
     """
+    _check_size(len(text))  # before a copy is made
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    if len(data) > MAX_BYTES:
-        raise UnsafeXML(f"{len(data)} bytes of XML are more than {MAX_BYTES}")
+    _check_size(len(data))
+    _refuse_doctype(data)
     parser = etree.XMLParser(
+        # Whatever the document says it is in: none of iconv's many decoders is
+        # reached, and what was looked at above is what is parsed.
+        encoding="utf-8",
         resolve_entities=False,
         no_network=True,
         load_dtd=False,
@@ -46,11 +56,37 @@ def parse(text: str | bytes, *, indent: bool = False) -> etree._Element:
     try:
         root = etree.fromstring(data, parser)
     except (etree.XMLSyntaxError, ValueError) as error:
-        raise UnsafeXML(f"not well-formed XML: {error}") from error
+        raise UnsafeXML(f"not well-formed XML: {printable(str(error))}") from error
     docinfo: Any = root.getroottree().docinfo
     if docinfo.doctype:
         raise UnsafeXML("XML with a DOCTYPE is refused")
     return root
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_BYTES:
+        raise UnsafeXML(f"{size} bytes of XML are more than {MAX_BYTES}")
+
+
+def _refuse_doctype(data: bytes) -> None:
+    """Look for a DOCTYPE where one can be, before libxml2 acts on what is in it.
+
+    Older ones let attributes that it declares multiply, whatever is set.
+    """
+    at = 3 if data.startswith(b"\xef\xbb\xbf") else 0
+    while True:
+        at = _BLANKS.match(data, at).end()  # type: ignore[union-attr]
+        if data.startswith(b"<!DOCTYPE", at):
+            raise UnsafeXML("XML with a DOCTYPE is refused")
+        if data.startswith(b"<?", at):
+            end = data.find(b"?>", at) + 2
+        elif data.startswith(b"<!--", at):
+            end = data.find(b"-->", at + 4) + 3
+        else:
+            return
+        if end <= at:
+            return  # it has no end: not well-formed
+        at = end
 
 
 def render(root: etree._Element) -> str:

@@ -139,6 +139,13 @@ def test_all_violations_are_told_the_guests_own_first() -> None:
     assert all("a and b asks for AMD SEV" in str(v) for v in violations)
 
 
+def test_what_a_user_wrote_begins_no_line_of_the_log() -> None:
+    forged = Setting("pc\n2026-01-01 ERROR nova [-] \x1b[2Jall is lost" * 9, "an image")
+    (violation,) = check(dataclasses.replace(GOOD, machine_type=forged), HOST)
+    assert str(violation).isprintable()
+    assert "an image is pc?2026" in str(violation) and len(str(violation)) < 500
+
+
 def test_a_violation_fits_into_the_fault_that_nova_shows() -> None:
     request = dataclasses.replace(
         GOOD,
