@@ -24,7 +24,7 @@ from collections.abc import Callable
 from lxml import etree
 
 from sev_driver import device_needs, safe_xml
-from sev_driver.domain_xml import ensure, parse, required
+from sev_driver.domain_xml import ensure, parse_domain, required
 from sev_driver.exceptions import DomainXMLError
 from sev_driver.launch_security import LaunchSecurity
 from sev_driver.model import MemoryEncryptionModel
@@ -160,9 +160,11 @@ def apply(plan: Plan, xml: str) -> str:
 
     :raises DomainXMLError: ``xml`` is not a domain that libvirt could start.
     """
-    root = parse(xml, indent=True)
-    if root.tag != "domain":
-        raise DomainXMLError(f"domain XML: the document is <{root.tag}>")
+    root = parse_domain(xml, indent=True)
+    for tag in ("os", "memoryBacking", "features", "devices"):
+        # libvirt takes what it wants from any of them, and we change the first.
+        if len(root.findall(tag)) > 1:
+            raise DomainXMLError(f"domain XML: <domain> has more than one <{tag}>")
     for transform in TRANSFORMS:
         transform(root, plan)
     return safe_xml.render(root)

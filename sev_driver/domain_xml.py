@@ -17,6 +17,7 @@ from lxml import etree
 
 from sev_driver import safe_xml
 from sev_driver.exceptions import DomainXMLError
+from sev_driver.printable import printable
 
 
 def parse(xml: str | bytes, *, indent: bool = False) -> etree._Element:
@@ -28,6 +29,17 @@ def parse(xml: str | bytes, *, indent: bool = False) -> etree._Element:
         return safe_xml.parse(xml, indent=indent)
     except safe_xml.UnsafeXML as error:
         raise DomainXMLError(f"domain XML: {error}") from error
+
+
+def parse_domain(xml: str | bytes, *, indent: bool = False) -> etree._Element:
+    """Return the ``<domain>`` element; ``indent`` as in :func:`safe_xml.parse`.
+
+    :raises DomainXMLError: ``xml`` is not a domain such as libvirt writes.
+    """
+    root = parse(xml, indent=indent)
+    if root.tag != "domain":
+        raise DomainXMLError(f"domain XML: the document is <{printable(root.tag)}>")
+    return root
 
 
 def required(parent: etree._Element, tag: str) -> etree._Element:

@@ -17,9 +17,10 @@ from __future__ import annotations
 from lxml import etree
 
 from sev_driver import launch_security
-from sev_driver.domain_xml import parse
+from sev_driver.domain_xml import parse_domain
 from sev_driver.exceptions import EncryptionLost
 from sev_driver.model import MemoryEncryptionModel
+from sev_driver.printable import printable
 
 
 def check(
@@ -32,11 +33,11 @@ def check(
         debugging.
     :raises DomainXMLError: ``xml`` is not a domain.
     """
-    root = parse(xml)
+    root = parse_domain(xml)
     elements = root.findall("./launchSecurity")
     fault = _fault(model, elements, allow_debug)
     if fault is not None:
-        name = root.findtext("./name") or "without a name"
+        name = printable(root.findtext("./name") or "without a name")
         raise EncryptionLost(name, model, fault, in_the_clear=not elements)
 
 
@@ -47,7 +48,7 @@ def _fault(
         return "no launchSecurity" if not elements else "more than one launchSecurity"
     kind = elements[0].get("type")
     if kind not in ("sev", "sev-snp"):
-        return f"launchSecurity of type {kind!r}"
+        return f"launchSecurity of type {(kind or '')[:40]!r}"
     try:
         found = launch_security.from_element(elements[0])
     except ValueError:

@@ -15,12 +15,17 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Union
 
 from lxml import etree
 
 from sev_driver.model import MemoryEncryptionModel
 from sev_driver.policy import SevPolicy, SnpPolicy
+
+#: libvirt takes it for hexadecimal, with or without 0x. What it would not read as
+#: we do, it is not given to read.
+_POLICY = re.compile(r"(?:0x)?([0-9a-f]{1,16})", re.ASCII | re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,16 +83,30 @@ def from_element(element: etree._Element) -> LaunchSecurity:
 
     :raises ValueError: a type that is not AMD's, or no readable policy.
     """
-    kind, policy = element.get("type"), element.findtext("policy") or ""
+    kind = element.get("type")
     if kind == "sev":
-        return SevLaunchSecurity(SevPolicy.parse(policy))
+        return SevLaunchSecurity(SevPolicy.of_number(policy_of(element)))
     if kind == "sev-snp":
         return SnpLaunchSecurity(
-            SnpPolicy.parse(policy),
+            SnpPolicy.of_number(policy_of(element)),
             vcek=element.get("vcek") != "no",
             author_key=element.get("authorKey") == "yes",
         )
     raise ValueError(f"launchSecurity of type {kind!r}")
+
+
+def policy_of(element: etree._Element) -> int:
+    """Return the number in the one ``<policy>`` of a ``<launchSecurity>``.
+
+    :raises ValueError: it has none, or one that libvirt would not write.
+    """
+    policies = element.findall("policy")
+    # With a comment within, libvirt reads on behind it.
+    if len(policies) == 1 and len(policies[0]) == 0:
+        match = _POLICY.fullmatch(policies[0].text or "")
+        if match is not None:
+            return int(match[1], 16)
+    raise ValueError("launchSecurity without one policy as a hexadecimal number")
 
 
 def _element(kind: str, policy: str) -> etree._Element:

@@ -18,8 +18,8 @@ from __future__ import annotations
 import collections
 from collections.abc import Iterable, Mapping
 
-from sev_driver import misc_cgroup
-from sev_driver.domain_xml import parse
+from sev_driver import launch_security, misc_cgroup
+from sev_driver.domain_xml import parse_domain
 from sev_driver.model import MemoryEncryptionModel
 from sev_driver.policy import SevPolicy
 
@@ -31,14 +31,14 @@ def model_of(xml: str | bytes) -> MemoryEncryptionModel | None:
 
     :raises DomainXMLError: ``xml`` is not a domain.
     """
-    element = parse(xml).find("./launchSecurity")
+    element = parse_domain(xml).find("./launchSecurity")
     kind = None if element is None else element.get("type")
     if element is None or kind not in ("sev", "sev-snp"):
         return None
     if kind == "sev-snp":
         return MemoryEncryptionModel.AMD_SEV_SNP
     try:
-        policy = int((element.findtext("policy") or "").strip(), 0)
+        policy = launch_security.policy_of(element)
     except ValueError:
         policy = 0
     # The ES bit is the only difference between the two generations in libvirt.

@@ -20,6 +20,9 @@ from typing import TypeVar
 
 _SEPARATORS = re.compile(r"[|,\s]+")
 
+#: 64 bits, in any notation.
+_DIGITS = 80
+
 
 _P = TypeVar("_P", bound="_Policy")
 
@@ -36,11 +39,16 @@ class _Policy(enum.IntFlag):
         :raises ValueError: neither, too large, or a reserved bit is wrong.
         """
         text = text.strip()
-        number = cls._by_number(text) if text[:1].isdigit() else cls._by_names(text)
+        named = not text[:1].isdigit()
+        return cls.of_number(cls._by_names(text) if named else cls._by_number(text))
+
+    @classmethod
+    def of_number(cls: type[_P], number: int) -> _P:
+        """:raises ValueError: it is too large, or a reserved bit is wrong."""
         limit = cls._limit()
         if number >= limit:
             bits = limit.bit_length() - 1
-            raise ValueError(f"{cls._title()} has {bits} bits, {number:#x} has more")
+            raise ValueError(f"{cls._title()} has {bits} bits, this is larger")
         reserved = number & cls._reserved()
         if reserved:
             raise ValueError(f"{cls._title()} {number:#x} sets reserved bits")
@@ -54,6 +62,8 @@ class _Policy(enum.IntFlag):
     @classmethod
     def _by_number(cls, text: str) -> int:
         try:
+            if len(text) > _DIGITS:
+                raise ValueError("longer than any number of a policy")
             return int(text, 0)
         except ValueError:
             message = f"{text[:40]!r} is no number: write it as 51 or as 0x33"

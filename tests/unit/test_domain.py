@@ -185,6 +185,13 @@ def test_what_is_no_domain_is_refused(xml: str) -> None:
         domain.apply(PLAN, xml)
 
 
+@pytest.mark.parametrize("tag", ["os", "memoryBacking", "features", "devices"])
+def test_what_libvirt_would_read_twice_is_refused(tag: str) -> None:
+    xml = f"<domain><os/><devices/><{tag}/><{tag}/></domain>"
+    with pytest.raises(DomainXMLError, match=f"more than one <{tag}>"):
+        domain.apply(PLAN, xml)
+
+
 SCHEMA = pathlib.Path("/usr/share/libvirt/schemas/domain.rng")
 
 

@@ -58,6 +58,9 @@ def test_an_encrypted_domain_passes(model: MemoryEncryptionModel, element: str) 
         (SEV, [SNP_XML], "AMD SEV-SNP (policy 0x00030000)"),
         (SNP, [SEV_XML], "AMD SEV (policy 0x0033)"),
         (SEV, [launch_security("sev", "")], "without a valid policy"),
+        # libvirt reads 0x32 of the one, by which it could be debugged, and 0x51.
+        (SEV, [launch_security("sev", "0x3<!-- -->2")], "without a valid policy"),
+        (SEV, [launch_security("sev", "51")], "without a valid policy"),
         (SEV, [launch_security("tdx", "0x0033")], "'tdx'"),
     ],
 )

@@ -32,7 +32,7 @@ DOMAINS = {
         "<launchSecurity type='sev'><policy>0x0033</policy></launchSecurity>",
         SEV,
     ),
-    "SEV, decimal": (
+    "SEV, hexadecimal as all are": (
         "<launchSecurity type='sev'><policy>51</policy></launchSecurity>",
         SEV,
     ),
