@@ -30,9 +30,9 @@ _RECORD = struct.Struct("<4I")
 
 #: A line of ``cpuid --raw``: the leaf, the subleaf, four registers.
 _LINE = re.compile(
-    r"^\s*0x8000001f\b[^\n]*?"
-    r"eax=0x([0-9a-f]{1,8})\s+ebx=0x([0-9a-f]{1,8})\s+"
-    r"ecx=0x([0-9a-f]{1,8})\s+edx=0x([0-9a-f]{1,8})\s*$",
+    r"^[ \t]*0x8000001f\b[^\n]*?"
+    r"eax=0x([0-9a-f]{1,8})[ \t]+ebx=0x([0-9a-f]{1,8})[ \t]+"
+    r"ecx=0x([0-9a-f]{1,8})[ \t]+edx=0x([0-9a-f]{1,8})[ \t\r]*$",
     re.IGNORECASE | re.MULTILINE | re.ASCII,
 )
 

@@ -45,7 +45,8 @@ def read(source: Source, path: str, size: int = FILE_BYTES, offset: int = 0) -> 
 
 
 def _read(path: str, size: int, offset: int) -> bytes:
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    # A pipe is not waited for: without a place to read at, it cannot be read.
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         data = b""
         while len(data) < size:

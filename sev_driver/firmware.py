@@ -16,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -31,6 +32,8 @@ FEATURES: Final = {
 
 #: Descriptors name machines by patterns, such as pc-q35-*.
 _A_MACHINE = "pc-q35-9.1"
+#: Far above any machine's name: what is longer takes long to compare.
+_PATTERN = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +60,7 @@ class FirmwareDescriptor:
         mapping = _object(root.get("mapping"), "mapping")
         return cls(
             filename=_filename(mapping),
-            device=str(mapping.get("device")),
+            device=_text(mapping.get("device"), "device"),
             interfaces=frozenset(_texts(root, "interface-types")),
             machines=tuple(_x86_machines(root)),
             features=frozenset(_texts(root, "features")),
@@ -156,7 +159,13 @@ def _texts(root: dict[str, Any], name: str) -> list[str]:
     found = root.get(name, [])
     if not isinstance(found, list):
         raise MalformedFirmware(f"firmware descriptor: {name} is no list")
-    return [str(item) for item in found]
+    return [_text(item, f"an item of {name}") for item in found]
+
+
+def _text(value: Any, what: str) -> str:
+    if not isinstance(value, str):
+        raise MalformedFirmware(f"firmware descriptor: {what} is no text")
+    return value
 
 
 def _filename(mapping: dict[str, Any]) -> str:
@@ -182,4 +191,11 @@ def _x86_machines(root: dict[str, Any]) -> list[str]:
 
 
 def _for_q35(pattern: str) -> bool:
-    return pattern.startswith("pc-q35") or fnmatch.fnmatchcase(_A_MACHINE, pattern)
+    if pattern.startswith("pc-q35"):
+        return True
+    if len(pattern) > _PATTERN:
+        return False
+    try:
+        return fnmatch.fnmatchcase(_A_MACHINE, pattern)
+    except re.error:  # [z-a], in Python older than 3.9.13
+        return False

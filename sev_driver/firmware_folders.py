@@ -28,7 +28,7 @@ FOLDERS: Sequence[pathlib.Path] = (
 )
 
 #: Far above any descriptor, and any number of them.
-_FILE_BYTES = 1024 * 1024
+_FILE_BYTES = 64 * 1024
 _FILES = 1000
 
 #: Name, time of change and size of each file: enough to see that one has changed.

@@ -66,6 +66,8 @@ def count(capability: ModelCapability, cap: int | None) -> Slots:
             return Slots(cap, option)
         source = f"no limit: {capability.slots_source}, {option} is unset"
         return Slots(UNLIMITED, source)
+    # Far above any processor's; Placement would refuse the whole host for it.
+    detected = min(detected, UNLIMITED)
     if cap is None or cap == detected:
         return Slots(detected, capability.slots_source)
     if cap < detected:

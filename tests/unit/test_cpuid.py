@@ -13,6 +13,7 @@
 
 import contextlib
 import struct
+import time
 
 import pytest
 from hypothesis import given
@@ -81,6 +82,21 @@ def test_an_older_processor_has_no_such_leaf(highest: bytes, has: bool) -> None:
 def test_what_is_no_leaf_is_told(data: bytes) -> None:
     with pytest.raises(MalformedCpuid):
         MemoryEncryptionLeaf.from_file(data)
+
+
+@pytest.mark.parametrize(
+    "data", [b"\n" * 2**20, b" " * 2**20, b"0x8000001f eax=0x1" + b"\n" * 2**20]
+)
+def test_blanks_without_end_take_no_time(data: bytes) -> None:
+    start = time.process_time()
+    with pytest.raises(MalformedCpuid):
+        MemoryEncryptionLeaf.from_file(data)
+    assert time.process_time() - start < 2
+
+
+def test_lines_may_end_as_on_windows() -> None:
+    saved = RAW.replace("\n", "\r\n").encode()
+    assert MemoryEncryptionLeaf.from_file(saved).max_asid == 509
 
 
 @given(st.binary(max_size=200), st.text(max_size=100))

@@ -14,6 +14,7 @@
 import contextlib
 import dataclasses
 import json
+import time
 from typing import Any
 
 import pytest
@@ -109,11 +110,24 @@ def test_which_models_a_descriptor_fits(
         json.dumps(descriptor(targets={})),
         json.dumps(descriptor(targets=["x86_64"])),
         "[" * 100_000,
+        json.dumps(descriptor(mapping={"filename": "/a"})),
+        json.dumps(descriptor(mapping={"filename": "/a", "device": ["flash"]})),
+        json.dumps(descriptor(["amd-sev"])),
+        json.dumps(descriptor(targets=[{"architecture": "x86_64", "machines": [1]}])),
     ],
 )
 def test_what_is_no_descriptor_is_told(text: str) -> None:
     with pytest.raises(MalformedFirmware):
         FirmwareDescriptor.parse(text)
+
+
+@pytest.mark.parametrize("pattern", ["*a" * 100_000, "[z-a]", "["])
+def test_an_odd_pattern_fits_no_machine_and_takes_no_time(pattern: str) -> None:
+    targets = [{"architecture": "x86_64", "machines": [pattern]}]
+    found = FirmwareDescriptor.parse(json.dumps(descriptor(*ALL, targets=targets)))
+    start = time.process_time()
+    assert not found.fits(SEV)
+    assert time.process_time() - start < 1
 
 
 def test_a_later_folder_goes_before_an_earlier_one() -> None:

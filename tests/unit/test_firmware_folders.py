@@ -94,3 +94,12 @@ def test_a_glance_sees_each_change(
     (etc / "60.json").unlink()
     seen.append(firmware_folders.glance())
     assert len(set(seen)) == len(seen)
+
+
+def test_a_pipe_is_not_waited_for(
+    folders: tuple[pathlib.Path, pathlib.Path],
+) -> None:
+    usr, _ = folders
+    write(usr, "60.json", "amd-sev")
+    os.mkfifo(usr / "70.json")
+    assert offered() is None

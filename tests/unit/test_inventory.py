@@ -45,6 +45,9 @@ def host(
     ("detected", "cap", "total"),
     [
         (15, None, 15),
+        # More than Placement stores, as the kernel's 64 bits may say.
+        (2**63, None, inventory.UNLIMITED),
+        (2**63, 4, 4),
         (15, 0, 0),
         (15, 4, 4),
         (15, 15, 15),
