@@ -108,14 +108,16 @@ def _told_libvirt(cloud: nova_cloud.Cloud, name: str, case: Case) -> list[str]:
     told = [xml.replace(folder, "/x") for xml in cloud.defined + cloud.attached]
     cloud.defined.clear()
     cloud.attached.clear()
-    if case.port or case.then == "attach a port":
-        cloud._delete_server(server)  # the next one needs the port
     return told
 
 
 def _do(cloud: nova_cloud.Cloud, server: dict[str, Any], action: str) -> None:
     if action == "attach a port":
-        cloud._attach_interface(server, cloud.neutron.port_1["id"])
+        # Not port_1 again: Nova 32 may delete it with the guest that had it. Beside
+        # its thread that allocates the network, the build saves the older record
+        # of the ports, and so whose they are is lost.
+        port = cloud.neutron.create_port()["port"]
+        cloud._attach_interface(server, port["id"])
     elif action == "hard reboot":
         cloud.hard_reboot(server)
     elif action == "rescue":
