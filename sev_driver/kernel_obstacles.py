@@ -24,7 +24,7 @@ SEV_ES = MemoryEncryptionModel.AMD_SEV_ES
 SEV_SNP = MemoryEncryptionModel.AMD_SEV_SNP
 
 #: The first kernel whose kvm_amd has the parameter.
-_KERNELS = {SEV: "4.16", SEV_ES: "5.11", SEV_SNP: "6.11"}
+KERNELS = {SEV: "4.16", SEV_ES: "5.11", SEV_SNP: "6.11"}
 
 #: The first kernel whose /dev/kvm asks the firmware whether it takes SEV-ES.
 _KERNEL_THAT_ASKS: Version = (7, 2, 0)
@@ -58,7 +58,7 @@ def _switch(model: MemoryEncryptionModel, parameter: KvmParameter) -> Hindrance 
         remedy = "let nova-compute read it"
         return Hindrance(Obstacle.PARAMETER_UNREADABLE, found, remedy)
     if parameter.text is None:
-        remedy = f"load kvm_amd, of a kernel of {_KERNELS[model]} or later"
+        remedy = f"load kvm_amd, of a kernel of {KERNELS[model]} or later"
         found = f"{path} does not exist"
         return Hindrance(Obstacle.PARAMETER_MISSING, found, remedy)
     if not parameter.enabled:

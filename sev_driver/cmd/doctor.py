@@ -16,8 +16,10 @@ from __future__ import annotations
 import argparse
 import datetime
 import importlib.metadata
+import io
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -50,6 +52,9 @@ Exit status: 0 when a guest of the generation would run, 1 when not, 2 when an
 argument or a file is not what it should be.
 """
 
+#: Longer lines read badly.
+_WIDTH = 100
+
 #: Each adds its own parser, whose default ``run`` takes the options and returns the
 #: exit status: ``commands.add_parser("cloud", help=...).set_defaults(run=...)``.
 _COMMANDS: tuple[Callable[[Any], None], ...] = ()
@@ -80,7 +85,11 @@ def _host(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
         print(json.dumps(render.as_json(diagnosis), indent=2))
     else:
         colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        text = render.as_text(diagnosis, colour, options.verbose, options.quiet)
+        width = min(shutil.get_terminal_size().columns, _WIDTH)
+        text = render.as_text(diagnosis, width, colour, options.verbose, options.quiet)
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # A terminal without the symbols still has the words beside them.
+            sys.stdout.reconfigure(errors="replace")
         sys.stdout.write(text)
     return diagnosis.exit_status
 

@@ -13,11 +13,25 @@
 
 from __future__ import annotations
 
-from sev_driver.doctor import kernel_checks
+from sev_driver.doctor import (
+    bios_checks,
+    device_checks,
+    firmware_checks,
+    kernel_checks,
+    libvirt_checks,
+    processor_checks,
+    resource_checks,
+)
 from sev_driver.doctor.tree import Node
 
 #: Each module has its own; what one builds on is in it, or in one before.
 NODES: tuple[Node, ...] = (
+    *processor_checks.NODES,
+    *bios_checks.NODES,
     *kernel_checks.NODES,
+    *device_checks.NODES,
+    *resource_checks.NODES,
+    *libvirt_checks.NODES,
+    *firmware_checks.NODES,
     # nova_checks, slot_checks, memory_checks go here, in this order.
 )

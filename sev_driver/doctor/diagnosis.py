@@ -28,10 +28,12 @@ Models = tuple[MemoryEncryptionModel, ...]
 class Diagnosis:
     """What each check came to, for each generation in the order asked for.
 
-    ``asked`` is the one by which the exit status goes.
+    ``asked`` is the one by which the exit status goes; ``order`` has the ids of all
+    checks.
     """
 
     asked: MemoryEncryptionModel
+    order: tuple[str, ...]
     findings: Mapping[MemoryEncryptionModel, tuple[Finding, ...]]
 
     @property
@@ -51,18 +53,14 @@ class Diagnosis:
 
         Those of one check stand together, in the order of the checks.
         """
-        order: dict[str, int] = {}
         merged: dict[Finding, list[MemoryEncryptionModel]] = {}
         for model, findings in self.findings.items():
             for finding in findings:
-                order.setdefault(finding.check.id, len(order))
                 merged.setdefault(finding, []).append(model)
-        return [
-            (finding, tuple(models))
-            for finding, models in sorted(
-                merged.items(), key=lambda item: order[item[0].check.id]
-            )
-        ]
+        return sorted(
+            ((finding, tuple(models)) for finding, models in merged.items()),
+            key=lambda item: self.order.index(item[0].check.id),
+        )
 
 
 def diagnose(
@@ -75,5 +73,6 @@ def diagnose(
     nodes = tuple(nodes)
     return Diagnosis(
         asked,
+        tuple(node.check.id for node in nodes),
         {model: tree.look(nodes, evidence, model) for model in (*models, asked)},
     )

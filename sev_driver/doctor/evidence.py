@@ -18,12 +18,14 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
+from sev_driver import kernel_obstacles
 from sev_driver.capabilities import HostCapabilities
 from sev_driver.detection import conclude
 from sev_driver.doctor.nova_conf import Option
 from sev_driver.doctor.running_domains import RunningDomain
 from sev_driver.facts import HostFacts
 from sev_driver.firmware import FirmwareDescriptor
+from sev_driver.model import MemoryEncryptionModel
 from sev_driver.source import Status
 
 Value = TypeVar("Value")
@@ -81,12 +83,30 @@ class SecureProcessor:
 
 
 @dataclasses.dataclass(frozen=True)
+class Daemon:
+    """The daemon that starts QEMU, libvirtd or virtqemud.
+
+    ``memlock`` is how many bytes it may lock, None where that is not told;
+    ``may_raise_limits`` whether it has CAP_SYS_RESOURCE.
+    """
+
+    name: str
+    pid: int
+    memlock: int | None
+    may_raise_limits: bool | None
+
+
+@dataclasses.dataclass(frozen=True)
 class Descriptor:
-    """A firmware descriptor in force; ``firmware`` is None where it makes no sense."""
+    """A firmware descriptor in force; ``firmware`` is None where it makes no sense.
+
+    ``file`` is who may read the firmware that it names.
+    """
 
     path: str
     firmware: FirmwareDescriptor | None
     error: str = ""
+    file: Fact[Status] = Fact(unknown="it was not looked for")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +142,7 @@ class Evidence:
     kvm_device: Fact[Status] = _NOT_READ
     sev_device: Fact[Status] = _NOT_READ
     misc_current: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    memlock: Fact[int] = _NOT_READ
+    daemon: Fact[Daemon] = _NOT_READ
     apparmor: Fact[str] = _NOT_READ
     selinux: Fact[str] = _NOT_READ
     qemu_conf: Fact[Mapping[str, str]] = _NOT_READ
@@ -137,6 +157,10 @@ class Evidence:
     def capabilities(self) -> HostCapabilities:
         """The driver's own verdict."""
         return conclude(self.facts)
+
+    def switched_on(self, model: MemoryEncryptionModel) -> bool:
+        """Whether kvm_amd has it on: what is below must then be on, too."""
+        return kernel_obstacles.parameter(model, self.facts) is None
 
     def option(self, section: str, name: str) -> str | None:
         """Return what nova.conf says; None where it says nothing."""

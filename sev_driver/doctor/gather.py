@@ -25,7 +25,7 @@ from sev_driver.doctor.libvirt_questions import Questions
 from sev_driver.domain_capabilities import DomainCapabilities
 from sev_driver.exceptions import DetectionError, MalformedFirmware
 from sev_driver.facts import HostFacts, Version, Versions
-from sev_driver.source import Source, decoded
+from sev_driver.source import Source, Status, decoded
 
 #: In the order in which nova-compute reads them.
 NOVA_FILES = ("/usr/share/nova/nova-dist.conf", "/etc/nova/nova.conf")
@@ -59,7 +59,7 @@ def gather(of: Source, questions: Questions, conf: Sequence[str] = ()) -> Eviden
         kvm_device=reading.fact(lambda: files.status(of, str(kernel.DEVICES / "kvm"))),
         sev_device=reading.fact(lambda: files.status(of, str(kernel.DEVICES / "sev"))),
         misc_current=kernel.read_misc_current(of),
-        memlock=reading.fact(lambda: reading.memlock(of)),
+        daemon=reading.fact(lambda: reading.daemon(of)),
         apparmor=reading.file(of, "/sys/module/apparmor/parameters/enabled", str.strip),
         selinux=reading.file(of, "/sys/fs/selinux/enforce", str.strip),
         qemu_conf=reading.fact(lambda: reading.qemu_conf(of)),
@@ -159,7 +159,11 @@ def _descriptors(of: Source) -> tuple[Descriptor, ...]:
     for path, data in firmware.paths_in_force(contents).items():
         try:
             parsed = firmware.FirmwareDescriptor.parse(data)
-            found.append(Descriptor(path, parsed))
+            found.append(Descriptor(path, parsed, file=_file(of, parsed.filename)))
         except MalformedFirmware as error:
             found.append(Descriptor(path, None, str(error)))
     return tuple(found)
+
+
+def _file(of: Source, path: str) -> Fact[Status]:
+    return reading.fact(lambda: files.status(of, path))

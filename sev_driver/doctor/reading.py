@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import pwd
 import re
 import subprocess
@@ -22,7 +23,7 @@ from typing import TypeVar
 
 from sev_driver import files
 from sev_driver.doctor import texts
-from sev_driver.doctor.evidence import Fact, Iommu, Processor, SecureProcessor
+from sev_driver.doctor.evidence import Daemon, Fact, Iommu, Processor, SecureProcessor
 from sev_driver.exceptions import DetectionError
 from sev_driver.source import Source
 
@@ -130,13 +131,16 @@ def _kernel_log() -> bytes:
     return "\n".join(texts.concerning(run.stdout)).encode()
 
 
-def memlock(of: Source) -> int | None:
-    """Return the limit of the daemon that starts QEMU, in bytes."""
+def daemon(of: Source) -> Daemon | None:
+    """Return the daemon that starts QEMU; None where none has left its number."""
     for path in _DAEMONS:
-        pid = file(of, path, _PID.fullmatch).value
-        if pid is not None:
-            limits = files.read(of, f"/proc/{pid[1]}/limits")
-            return texts.memlock(limits.decode("ascii", "replace"))
+        found = file(of, path, _PID.fullmatch).value
+        if found is None:
+            continue
+        pid = int(found[1])
+        limits = file(of, f"/proc/{pid}/limits", texts.memlock).value
+        raises = file(of, f"/proc/{pid}/status", texts.may_raise_limits).value
+        return Daemon(pathlib.Path(path).stem, pid, limits, raises)
     return None
 
 

@@ -13,9 +13,12 @@
 
 from __future__ import annotations
 
+import itertools
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+from sev_driver.doctor import tree
 from sev_driver.doctor.diagnosis import Diagnosis, Models
 from sev_driver.doctor.finding import Finding, Verdict
 from sev_driver.model import MemoryEncryptionModel
@@ -35,6 +38,7 @@ _COLOURS = {
     Verdict.FAIL: "31",
     Verdict.SKIP: "2",
 }
+_WRONG = (Verdict.FAIL, Verdict.WARN)
 _TITLES = {
     "processor": "Processor",
     "bios": "BIOS",
@@ -88,43 +92,92 @@ def _id(finding: Finding | None) -> str | None:
 
 def as_text(
     diagnosis: Diagnosis,
+    width: int = 80,
     colour: bool = False,
     verbose: bool = False,
     quiet: bool = False,
 ) -> str:
     """Return what is printed.
 
+    :param width: of a line, in characters.
     :param colour: whether the reader's terminal shows colours.
-    :param verbose: also what is read, and where the manual tells of it.
+    :param verbose: of every check what was seen, what is read, and where the manual
+        tells of it.
     :param quiet: only what is wrong; nothing where nothing is.
     """
-    lines = []
-    category = ""
-    for finding, models in diagnosis.merged():
-        if quiet and finding.verdict not in (Verdict.FAIL, Verdict.WARN):
-            continue
-        if not quiet and finding.check.category != category:
-            category = finding.check.category
+    lines: list[str] = []
+    for category, findings in _by_category(diagnosis, quiet):
+        if not quiet:
             lines.append(_TITLES.get(category, category))
-        of = models if len(models) < len(diagnosis.findings) else ()
-        lines += _finding(finding, of, colour, verbose)
+        cut = [each for each in findings if not verbose and _is_cut(each[0])]
+        for finding, models in findings:
+            if (finding, models) in cut:
+                continue
+            title = finding.check.title + _of(models, diagnosis)
+            lines.append(_line(finding.verdict, title, colour))
+            if verbose or finding.verdict is not Verdict.PASS:
+                lines += _wrapped(finding.seen, width)
+            if finding.remedy:
+                lines += _wrapped(finding.remedy, width, "→ ")
+            if verbose:
+                lines += _wrapped(f"Reads {finding.check.reads}.", width)
+                lines += _wrapped(f"See {manual(finding)}", width)
+        for why, titles in _reasons(cut, diagnosis).items():
+            lines.append(_line(Verdict.SKIP, why, colour))
+            lines += _wrapped(", ".join(titles), width)
     if not quiet:
         lines += ["", *_summary(diagnosis)]
     return "".join(line + "\n" for line in lines)
 
 
-def _finding(
-    finding: Finding, models: Models, colour: bool, verbose: bool
-) -> Iterator[str]:
-    symbol = f"{_SYMBOLS[finding.verdict]} {finding.verdict.value.upper()}"
+Told = list[tuple[Finding, Models]]
+
+
+def _by_category(diagnosis: Diagnosis, quiet: bool) -> Iterator[tuple[str, Told]]:
+    told = diagnosis.merged()
+    if quiet:
+        told = [each for each in told if each[0].verdict in _WRONG]
+    for category, findings in itertools.groupby(told, lambda t: t[0].check.category):
+        yield category, list(findings)
+
+
+def _is_cut(finding: Finding) -> bool:
+    """Whether it was skipped for what is above it."""
+    return finding.verdict is Verdict.SKIP and finding.seen.startswith(tree.CUT)
+
+
+def _reasons(cut: Told, diagnosis: Diagnosis) -> dict[str, list[str]]:
+    """Return the titles of what was skipped, by the reason."""
+    found: dict[str, list[str]] = {}
+    for finding, models in cut:
+        title = finding.check.title + _of(models, diagnosis)
+        found.setdefault(finding.seen, []).append(title)
+    return found
+
+
+def _of(models: Models, diagnosis: Diagnosis) -> str:
+    """Return for which generations, where not for all that were looked at."""
+    if len(models) == len(diagnosis.findings):
+        return ""
+    return f" [{', '.join(_short(model) for model in models)}]"
+
+
+def _line(verdict: Verdict, text: str, colour: bool) -> str:
+    mark = f"{_SYMBOLS[verdict]} {verdict.value.upper()}"
     if colour:
-        symbol = f"\033[{_COLOURS[finding.verdict]}m{symbol}\033[0m"
-    of = f" [{', '.join(_short(model) for model in models)}]" if models else ""
-    yield f"  {symbol} {finding.check.title}{of}: {finding.seen}"
-    if finding.remedy:
-        yield f"         → {finding.remedy}"
-    if verbose:
-        yield f"         reads {finding.check.reads}; see {manual(finding)}"
+        mark = f"\033[{_COLOURS[verdict]}m{mark}\033[0m"
+    return f"  {mark}  {text}"
+
+
+def _wrapped(text: str, width: int, mark: str = "") -> list[str]:
+    return textwrap.wrap(
+        text,
+        max(width, 40),
+        initial_indent=" " * 10 + mark,
+        subsequent_indent=" " * (10 + len(mark)),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _short(model: MemoryEncryptionModel) -> str:
@@ -137,4 +190,4 @@ def _summary(diagnosis: Diagnosis) -> Iterator[str]:
         if cause is None:
             yield f"{model.title}: a guest would run."
         else:
-            yield f"{model.title}: no guest would run ({cause.check.title}: failed)."
+            yield f"{model.title}: no guest would run; see {cause.check.title}."

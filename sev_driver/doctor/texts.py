@@ -21,10 +21,11 @@ from sev_driver.doctor.evidence import Memory, Processor
 _FIELD = re.compile(r"^([\w ()-]{1,40}?)\s*:\s*(.*)$", re.MULTILINE)
 _MEMINFO = re.compile(r"^(\w+):\s+(\d{1,18}) kB$", re.MULTILINE | re.ASCII)
 _MEMLOCK = re.compile(r"^Max locked memory\s+(\d{1,20}|unlimited)\s", re.MULTILINE)
+_CAPABILITIES = re.compile(r"^CapEff:\s+([0-9a-f]{1,16})$", re.MULTILINE | re.ASCII)
 _SETTING = re.compile(r'^(\w+)\s*=\s*"?([^"#]*?)"?\s*$', re.MULTILINE)
 
 #: Lines of the kernel's log that concern SEV.
-_CONCERNS = re.compile(r"\b(SEV|SNP|SME|RMP|ccp|PSP|AMD-Vi|iommu|kvm_amd)\b")
+_CONCERNS = re.compile(r"\b(SEV|SNP|SME|RMP|ccp|PSP|AMD-Vi|iommu|kvm_amd)\b|/dev/sev\b")
 
 #: setrlimit's "no limit", as a number that no limit reaches.
 UNLIMITED = 1 << 64
@@ -81,6 +82,12 @@ def memlock(limits: str) -> int | None:
     if match is None:
         return None
     return UNLIMITED if match[1] == "unlimited" else int(match[1])
+
+
+def may_raise_limits(status: str) -> bool | None:
+    """Return whether a process has CAP_SYS_RESOURCE, of its /proc/PID/status."""
+    match = _CAPABILITIES.search(status)
+    return None if match is None else bool(int(match[1], 16) & 1 << 24)
 
 
 def concerning(log: str) -> Iterable[str]:

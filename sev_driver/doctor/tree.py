@@ -52,6 +52,9 @@ def skipped(why: str) -> Judgement:
     return Judgement(Verdict.SKIP, why)
 
 
+#: How what is said of a check begins that was skipped for a failed one above it.
+CUT = "skipped: "
+
 Judge = Callable[[Evidence, MemoryEncryptionModel], Judgement]
 
 _ALL = frozenset(MemoryEncryptionModel)
@@ -63,7 +66,8 @@ class Node:
 
     ``parent`` is the id of the check that it builds on. ``models`` are the
     generations that it concerns. ``explains`` are the driver's obstacles of which
-    it names the cause; None for a check of what the driver's verdict is not about.
+    it names the cause; None for a check of what the driver's verdict is not about. A
+    check that does not concern a generation passes on what its parent came to.
     """
 
     check: Check
@@ -84,11 +88,12 @@ def look(
     #: By id, the title of the failed check for which it, and all below, is skipped.
     cut: dict[str, str] = {}
     for node in nodes:
+        if node.parent in cut:
+            cut[node.check.id] = cut[node.parent]
         if model not in node.models:
             continue
         if node.parent in cut:
-            cut[node.check.id] = cut[node.parent]
-            judgement = skipped(f"skipped: {cut[node.parent]} failed")
+            judgement = skipped(f"{CUT}{cut[node.parent]} failed")
         else:
             judgement = _judged(node, evidence, model)
             if judgement.verdict is Verdict.FAIL:

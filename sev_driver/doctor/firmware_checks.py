@@ -1,0 +1,92 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""The firmware of guests: which descriptors fit, and which one libvirt takes."""
+
+from __future__ import annotations
+
+from sev_driver.capabilities import Obstacle
+from sev_driver.doctor.evidence import Descriptor, Evidence
+from sev_driver.doctor.finding import Check
+from sev_driver.doctor.tree import (
+    Judgement,
+    Node,
+    by_the_driver,
+    passed,
+    skipped,
+    warned,
+)
+from sev_driver.firmware import FEATURES
+from sev_driver.model import MemoryEncryptionModel
+
+_FOLDERS = "/usr/share/qemu/firmware, /etc/qemu/firmware"
+
+
+def _readable(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
+    view = evidence.facts.firmware
+    if view is None:
+        return skipped("there is no folder of firmware descriptors here")
+    wrong = [each for each in evidence.descriptors if each.firmware is None]
+    if wrong:
+        words = ", ".join(f"{each.path} ({each.error[:80]})" for each in wrong)
+        return warned(words, "mend them, or take them away")
+    if not view.complete:
+        return skipped("some cannot be read; run sev-doctor as root")
+    return passed(f"{len(evidence.descriptors)} in {' and '.join(view.folders)}")
+
+
+def fitting(evidence: Evidence, model: MemoryEncryptionModel) -> list[Descriptor]:
+    """Return the descriptors that fit ``model``: libvirt takes the first.
+
+    That is so where a guest says no more than its launchSecurity; one that asks for
+    Secure Boot, too, or names its loader, gets another.
+    """
+    return [
+        each
+        for each in evidence.descriptors
+        if each.firmware is not None and each.firmware.fits(model)
+    ]
+
+
+def _descriptor(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
+    if evidence.facts.firmware is None:
+        return skipped("there is no folder of firmware descriptors here")
+    found = fitting(evidence, model)
+    if not found:
+        if not evidence.facts.firmware.complete:
+            return skipped("some cannot be read; run sev-doctor as root")
+        return warned(
+            f"none has {FEATURES[model]}, and libvirt may know others",
+            "install OVMF built for it, or write its descriptor",
+        )
+    first = found[0]
+    assert first.firmware is not None
+    words = f"{first.path} is the first that fits: {first.firmware.filename}"
+    if first.file.absent:
+        return warned(
+            f"{words}, and there is no such file",
+            "install that firmware, or mask the descriptor by an empty file of its "
+            "name in /etc/qemu/firmware",
+        )
+    return passed(words)
+
+
+NODES = (
+    Node(
+        Check("firmware.readable", "Firmware descriptors", _FOLDERS),
+        _readable,
+    ),
+    Node(
+        Check("firmware.descriptor", "Firmware for the generation", _FOLDERS),
+        by_the_driver(Obstacle.NO_FIRMWARE, good=_descriptor),
+        parent="firmware.readable",
+    ),
+)
