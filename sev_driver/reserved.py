@@ -54,7 +54,7 @@ def reserve(
     the model was lost, is gone for the other that shares the pool.
     """
     reserved: dict[MemoryEncryptionModel, int] = {}
-    if _is_split(host):
+    if is_split(host):
         uses = _spilled(host, uses)
     for models, size in _pools(host):
         offered = {model: offer[model].total for model in models if model in offer}
@@ -78,14 +78,14 @@ def _pools(
     if _SEV in host:
         yield (_SEV,), host[_SEV].slots
     shared = tuple(model for model in (_ES, _SNP) if model in host)
-    if _is_split(host):
+    if is_split(host):
         yield from (((model,), host[model].slots) for model in shared)
     elif shared:
         yield shared, together(host)
 
 
-def _is_split(host: HostCapabilities) -> bool:
-    """Whether SEV-ES and SEV-SNP have slots of their own (ciphertext hiding)."""
+def is_split(host: HostCapabilities) -> bool:
+    """Tell whether SEV-ES and SEV-SNP have slots of their own (ciphertext hiding)."""
     both = together(host)
     each = [host[model].slots or 0 for model in (_ES, _SNP) if model in host]
     return both is not None and len(each) == 2 and all(each) and sum(each) <= both

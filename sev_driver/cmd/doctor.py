@@ -14,11 +14,13 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime
 import importlib.metadata
 import io
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -79,6 +81,7 @@ def _host(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
         parser.error("--save writes what was read here, --from reads it elsewhere")
     evidence = _saved(parser, options) if options.archive else _here(parser, options)
     asked = _GENERATIONS.get(options.generation, MemoryEncryptionModel.AMD_SEV)
+    evidence = dataclasses.replace(evidence, guest_mib=options.guest_memory)
     models = () if options.generation else tuple(MemoryEncryptionModel)
     diagnosis = diagnose(NODES, evidence, asked, models)
     if options.json:
@@ -135,6 +138,12 @@ def _version() -> str:
         return "unknown"
 
 
+def _size(text: str) -> int:
+    if not re.fullmatch(r"[1-9]\d{0,8}", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of MiB such as 2048")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sev-doctor",
@@ -166,6 +175,13 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         help="nova-compute's configuration; repeat it in nova-compute's order",
+    )
+    add(
+        "--guest-memory",
+        metavar="MIB",
+        type=_size,
+        default=2048,
+        help="of the guests that are to fit (%(default)s)",
     )
     add(
         "--connect",

@@ -19,8 +19,12 @@ from sev_driver.doctor import (
     firmware_checks,
     kernel_checks,
     libvirt_checks,
+    memory_checks,
+    nova_checks,
+    option_checks,
     processor_checks,
     resource_checks,
+    slot_checks,
 )
 from sev_driver.doctor.tree import Node
 
@@ -33,5 +37,8 @@ NODES: tuple[Node, ...] = (
     *resource_checks.NODES,
     *libvirt_checks.NODES,
     *firmware_checks.NODES,
-    # nova_checks, slot_checks, memory_checks go here, in this order.
+    *nova_checks.NODES,
+    *option_checks.NODES,
+    *slot_checks.NODES,
+    *memory_checks.NODES,
 )

@@ -129,6 +129,7 @@ class Evidence:
     ``facts`` is what the driver itself goes by. ``read_as`` is the user that read,
     ``nova_files`` are the files of nova.conf that were read, in their order, each
     with why it could not be; ``options`` what counts of them.
+    ``guest_mib`` is the memory of the guests that are asked about.
     """
 
     facts: HostFacts
@@ -152,6 +153,7 @@ class Evidence:
     nova_files: Mapping[str, Fact[bytes]] = dataclasses.field(default_factory=dict)
     options: Mapping[tuple[str, str], Option] = dataclasses.field(default_factory=dict)
     memory: Fact[Memory] = _NOT_READ
+    guest_mib: int = 2048
 
     @cached_property
     def capabilities(self) -> HostCapabilities:

@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable
 
 from lxml import etree
@@ -23,18 +24,26 @@ from sev_driver.domain_xml import parse as parse_domain
 from sev_driver.exceptions import DetectionError, SevDriverError
 from sev_driver.model import MemoryEncryptionModel
 
+#: Nova's metadata, in the namespaces of all its releases.
+_NOVAS = re.compile(r"\{http://openstack\.org/xmlns/libvirt/nova/[\d.]+\}instance")
+
 #: All that is kept of a domain: no device, no path, no password.
 _KEPT = ("uuid", "name", "memory", "launchSecurity/policy")
 
 
 @dataclasses.dataclass(frozen=True)
 class RunningDomain:
-    """``memory_kib`` is None where the XML does not tell it in a unit known here."""
+    """``memory_kib`` is None where the XML does not tell it in a unit known here.
+
+    ``novas`` tells whether its metadata are those that Nova gives its servers, whose
+    uuid is then the server's.
+    """
 
     uuid: str
     name: str
     model: MemoryEncryptionModel | None
     memory_kib: int | None
+    novas: bool = False
 
 
 _UNITS = {"": 1, "k": 1, "KiB": 1, "M": 1024, "MiB": 1024, "G": 1 << 20, "GiB": 1 << 20}
@@ -49,6 +58,10 @@ def sift(texts: Iterable[str]) -> bytes:
         except SevDriverError:
             continue
         kept = etree.SubElement(root, "domain")
+        if any(
+            _NOVAS.fullmatch(str(each.tag)) for each in domain.iterfind("metadata/*")
+        ):
+            kept.set("nova", "yes")
         for path in _KEPT:
             _copy(domain, kept, path)
     return etree.tostring(root, pretty_print=True)
@@ -91,4 +104,5 @@ def _domain(element: etree._Element) -> RunningDomain:
         element.findtext("name") or "",
         occupants.model_of(etree.tostring(element)),
         kib,
+        element.get("nova") == "yes",
     )

@@ -1,0 +1,236 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""Memory: encrypted guests pin theirs, so that it can be promised only once."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+from sev_driver import memory
+from sev_driver.doctor import slot_checks
+from sev_driver.doctor.evidence import Evidence
+from sev_driver.doctor.finding import Check
+from sev_driver.doctor.nova_checks import place, setting, where_read
+from sev_driver.doctor.tree import (
+    Judgement,
+    Node,
+    failed,
+    passed,
+    skipped,
+    warned,
+)
+from sev_driver.model import MemoryEncryptionModel
+
+_NUMBER = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
+_RESERVED, _RATIO = "reserved_host_memory_mb", "ram_allocation_ratio"
+
+_SMALLER = ", or ask for a smaller guest (--guest-memory)"
+
+#: Nova's default, MiB.
+_RESERVED_BY_DEFAULT = 512
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What becomes of the host when Nova fills it with guests of one size, in MiB.
+
+    ``ordinary`` is the host's memory without its huge pages. Nova would place
+    ``by_memory`` guests of ``guest`` MiB, and ``guests`` where their slots are
+    counted, too.
+    """
+
+    total: int
+    ordinary: int
+    reserved: int
+    guest: int
+    by_memory: int
+    guests: int
+
+    @classmethod
+    def of(cls, evidence: Evidence, model: MemoryEncryptionModel) -> Plan | None:
+        """Return the plan; None where the host's memory could not be read."""
+        found = evidence.memory.value
+        if found is None:
+            return None
+        total, ratio = found.total_kib // 1024, _ratio(evidence) or 1.0
+        reserved = _reserved(evidence)
+        by_memory = max(0, int(total * ratio) - reserved) // evidence.guest_mib
+        slots = slot_checks.offered(evidence, model).total
+        return cls(
+            total,
+            total - found.huge_pages_kib // 1024,
+            reserved,
+            evidence.guest_mib,
+            by_memory,
+            min(by_memory, slots),
+        )
+
+    @property
+    def advice(self) -> memory.Advice:
+        return memory.advise(self.guests)
+
+    @property
+    def pinned(self) -> int:
+        """At least this much, by the formula of AMD SEV's specification in Nova."""
+        return self.guests * self.guest + self.advice.at_least_mib
+
+    def __str__(self) -> str:
+        return (
+            f"{self.guests} guests of {self.guest} MiB pin {self.pinned} MiB, of "
+            f"{self.total} MiB that the host has"
+        )
+
+
+def _ratio(evidence: Evidence) -> float | None:
+    """Return what Nova multiplies the host's memory by; None where it is unset."""
+    for name in (_RATIO, f"initial_{_RATIO}"):
+        text = (evidence.option("DEFAULT", name) or "").strip()
+        # 0.0 is how old releases wrote an unset ratio.
+        if _NUMBER.fullmatch(text) and float(text):
+            return float(text)
+    return None
+
+
+def _reserved(evidence: Evidence) -> int:
+    text = (evidence.option("DEFAULT", _RESERVED) or "").strip()
+    return int(float(text)) if _NUMBER.fullmatch(text) else _RESERVED_BY_DEFAULT
+
+
+def overcommit(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
+    ratio = _ratio(evidence)
+    if ratio is None:
+        return passed(f"{_RATIO} is unset, and so 1.0 for a new host")
+    if ratio <= 1.0:
+        return passed(f"it is {ratio}")
+    promised = ""
+    if (plan := Plan.of(evidence, model)) is not None:
+        promised = (
+            f": Nova promises {int(plan.total * ratio)} MiB of {plan.total} MiB, and"
+        )
+    return failed(
+        f"it is {ratio}{promised or ', but'} encrypted guests pin what they get",
+        setting(evidence, "DEFAULT", _RATIO, "1.0"),
+    )
+
+
+def reserve(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
+    if not evidence.capabilities[model].supported:
+        return skipped(f"{model.title} does not run here")
+    plan = Plan.of(evidence, model)
+    if plan is None:
+        return _unread(evidence)
+    advice, reserved = plan.advice, plan.reserved
+    seen = (
+        f"{plan}; {advice.at_least_mib} MiB (AMD SEV spec) to {advice.with_ease_mib} "
+        f"MiB (libvirt's advice) go beyond their RAM, and {reserved} MiB are reserved"
+    )
+    remedy = setting(evidence, "DEFAULT", _RESERVED, str(_advised(plan)))
+    remedy += ", or to more where the host itself needs more"
+    if plan.guests and plan.pinned > plan.ordinary:
+        return failed(seen, remedy)
+    if reserved < advice.with_ease_mib:
+        return warned(seen, remedy)
+    return passed(seen)
+
+
+def _advised(plan: Plan) -> int:
+    """Return the reserve by which the guests that still fit have all they need."""
+    for guests in range(plan.guests, 0, -1):
+        needed = guests * memory.LIBVIRT_MIB + _RESERVED_BY_DEFAULT
+        huge = plan.total - plan.ordinary
+        if plan.total - needed - huge >= guests * plan.guest:
+            return needed + huge
+    return plan.reserved
+
+
+def huge_pages(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
+    plan = Plan.of(evidence, model)
+    if plan is None:
+        return _unread(evidence)
+    huge = plan.total - plan.ordinary
+    if not huge:
+        return passed("there are none")
+    seen = f"{huge} MiB of {plan.total} MiB are huge pages"
+    if huge <= plan.reserved:
+        return passed(f"{seen}, and {plan.reserved} MiB are reserved")
+    return warned(
+        f"{seen}: only guests with hw:mem_page_size take them, and Nova promises them "
+        "to all",
+        "set hw:mem_page_size=large on the flavors of this host's guests, or add "
+        f"{huge} to [DEFAULT] {_RESERVED}, or have fewer huge pages (vm.nr_hugepages)",
+    )
+
+
+def room(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
+    plan, found = Plan.of(evidence, model), evidence.memory.value
+    if plan is None or found is None:
+        return _unread(evidence)
+    if not plan.by_memory:
+        return failed(
+            f"{plan.reserved} MiB of {plan.total} MiB are reserved, which leaves Nova "
+            f"less than one guest of {plan.guest} MiB",
+            f"lower [DEFAULT] {_RESERVED} in {place(evidence, 'DEFAULT', _RESERVED)}, "
+            f"then restart nova-compute{_SMALLER}",
+        )
+    each, available = (
+        plan.guest + memory.spec_overhead_mib(),
+        found.available_kib // 1024,
+    )
+    fit, free = available // each, slot_checks.free(evidence, model)
+    seen = (
+        f"{available} MiB are available, and a guest of {plan.guest} MiB pins {each} "
+        f"MiB: {fit} fit now"
+    )
+    if not fit:
+        return failed(seen, f"end or move guests, or add memory{_SMALLER}")
+    if free is None or not evidence.capabilities[model].supported:
+        return passed(seen)
+    return passed(f"{seen}, and {free} by the free slots")
+
+
+def _unread(evidence: Evidence) -> Judgement:
+    why = evidence.memory.unknown or "it is not there"
+    return skipped(f"/proc/meminfo could not be read: {why}")
+
+
+NODES = (
+    Node(
+        Check(
+            "memory.overcommit",
+            "memory is promised once",
+            f"[DEFAULT] {_RATIO}, initial_{_RATIO}, /proc/meminfo",
+        ),
+        where_read(overcommit),
+    ),
+    Node(
+        Check(
+            "memory.reserved",
+            "memory is reserved for what guests pin beyond their RAM",
+            f"[DEFAULT] {_RESERVED}, /proc/meminfo, the slots",
+        ),
+        where_read(reserve),
+        parent="memory.overcommit",
+    ),
+    Node(
+        Check(
+            "memory.huge-pages",
+            "huge pages are no memory of ordinary guests",
+            f"/proc/meminfo, [DEFAULT] {_RESERVED}",
+        ),
+        where_read(huge_pages),
+    ),
+    Node(
+        Check("memory.room", "a guest's memory is available", "/proc/meminfo"),
+        room,
+    ),
+)

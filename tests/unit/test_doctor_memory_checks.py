@@ -1,0 +1,159 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+import dataclasses
+
+import pytest
+from host_facts import EVERYTHING, SEV, SEV_ALONE, SEV_SNP
+from nova_evidence import PATH, evidence
+
+from sev_driver.doctor import memory_checks
+from sev_driver.doctor.evidence import Evidence, Fact
+from sev_driver.doctor.finding import Finding, Verdict
+from sev_driver.doctor.running_domains import RunningDomain
+from sev_driver.doctor.tree import look
+from sev_driver.domain_capabilities import DomainCapabilities
+
+PASS, WARN, FAIL, SKIP = Verdict
+
+#: 15 slots of SEV, as on a Naples.
+NAPLES = dataclasses.replace(
+    EVERYTHING,
+    domain=DomainCapabilities(True, 15, 0, frozenset({"sev"})),
+    cpuid=None,
+    misc_capacity={},
+)
+
+
+def found(id: str, host: Evidence) -> Finding:
+    findings = look(memory_checks.NODES, host, SEV)
+    return next(finding for finding in findings if finding.check.id == f"memory.{id}")
+
+
+def judged(id: str, options: str = "", **changes: object) -> Finding:
+    changes.setdefault("facts", NAPLES)
+    return found(id, evidence(f"[DEFAULT]\n{options}", **changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "verdict", "said"),
+    [
+        ("", PASS, "1.0 for a new host"),
+        ("ram_allocation_ratio = 1.0", PASS, "it is 1.0"),
+        ("ram_allocation_ratio = 0.9", PASS, "it is 0.9"),
+        # Unset, as older releases wrote it.
+        ("ram_allocation_ratio = 0.0", PASS, "1.0 for a new host"),
+        ("ram_allocation_ratio = 1.5", FAIL, "promises 393216 MiB of 262144 MiB"),
+        ("initial_ram_allocation_ratio = 1.5", FAIL, "it is 1.5"),
+        (
+            "initial_ram_allocation_ratio = 1.5\nram_allocation_ratio = 1",
+            PASS,
+            "it is 1.0",
+        ),
+    ],
+)
+def test_overcommit(options: str, verdict: Verdict, said: str) -> None:
+    finding = judged("overcommit", options)
+    assert (finding.verdict, said in finding.seen) == (verdict, True), finding
+    if verdict is FAIL:
+        wanted = f"set [DEFAULT] ram_allocation_ratio = 1.0 in {PATH}"
+        assert wanted in finding.remedy
+
+
+def test_an_unreadable_meminfo_does_not_hide_the_ratio() -> None:
+    unread = Fact(unknown="denied")
+    finding = judged("overcommit", "ram_allocation_ratio = 2.0", memory_fact=unread)
+    assert finding.verdict is FAIL
+    assert judged("room", memory_fact=unread).verdict is SKIP
+    assert judged("reserved", memory_fact=unread).verdict is SKIP
+
+
+@pytest.mark.parametrize(
+    ("reserved", "total", "verdict", "said"),
+    [
+        # 15 guests of 2 GiB in 256 GiB: there is room beside them whatever is kept.
+        (512, 262144, WARN, "15 guests of 2048 MiB pin 31200 MiB, of 262144 MiB"),
+        (4352, 262144, PASS, "480 MiB (AMD SEV spec) to 3840 MiB (libvirt's advice)"),
+        (3839, 262144, WARN, "and 3839 MiB are reserved"),
+        # 30720 MiB is their RAM to the last MiB.
+        (0, 30720, FAIL, "15 guests of 2048 MiB pin 31200 MiB, of 30720 MiB"),
+        (512, 30720, WARN, "14 guests of 2048 MiB pin 29120 MiB"),
+    ],
+)
+def test_reserved(reserved: int, total: int, verdict: Verdict, said: str) -> None:
+    option = f"reserved_host_memory_mb = {reserved}"
+    finding = judged("reserved", option, memory=(total, total, 0))
+    assert (finding.verdict, said in finding.seen) == (verdict, True), finding
+
+
+@pytest.mark.parametrize("total", [8192, 30720, 31200, 65536, 262144, 1048576])
+@pytest.mark.parametrize("huge", [0, 4096])
+@pytest.mark.parametrize("before", [0, 512])
+def test_who_does_as_advised_has_enough(total: int, huge: int, before: int) -> None:
+    def reserve(mib: int) -> Finding:
+        option = f"reserved_host_memory_mb = {mib}"
+        return judged("reserved", option, memory=(total, total, huge))
+
+    finding = reserve(before)
+    assert finding.verdict in (WARN, FAIL)
+    advised = finding.remedy.partition("reserved_host_memory_mb = ")[2].split()[0]
+    assert reserve(int(advised)).verdict is PASS
+
+
+def test_without_a_word_nova_reserves_512() -> None:
+    assert "and 512 MiB are reserved" in judged("reserved").seen
+
+
+@pytest.mark.parametrize(
+    ("huge", "reserved", "verdict"),
+    [(0, 512, PASS), (65536, 512, WARN), (65536, 65536, PASS)],
+)
+def test_huge_pages(huge: int, reserved: int, verdict: Verdict) -> None:
+    finding = judged(
+        "huge-pages",
+        f"reserved_host_memory_mb = {reserved}",
+        memory=(262144, 190000, huge),
+    )
+    assert finding.verdict is verdict
+    if verdict is WARN:
+        assert "65536 MiB of 262144 MiB" in finding.seen
+        assert "hw:mem_page_size" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("available", "guest", "verdict", "said"),
+    [
+        (200000, 2048, PASS, "pins 2080 MiB: 96 fit now, and 14 by the free slots"),
+        (2080, 2048, PASS, "1 fit now"),
+        (2079, 2048, FAIL, "0 fit now"),
+        (2079, 1024, PASS, "pins 1056 MiB: 1 fit now"),
+    ],
+)
+def test_room(available: int, guest: int, verdict: Verdict, said: str) -> None:
+    finding = judged(
+        "room",
+        memory=(262144, available, 0),
+        guest_mib=guest,
+        domains=(RunningDomain("uuid", "instance", SEV, 65536, novas=True),),
+    )
+    assert (finding.verdict, said in finding.seen) == (verdict, True), finding
+
+
+def test_a_reserve_of_all_memory_leaves_nova_nothing() -> None:
+    finding = judged("room", "reserved_host_memory_mb = 262143")
+    assert (finding.verdict, "lower [DEFAULT]" in finding.remedy) == (FAIL, True)
+
+
+def test_a_generation_that_does_not_run_needs_no_reserve() -> None:
+    host = evidence("", facts=SEV_ALONE)
+    for finding in look(memory_checks.NODES, host, SEV_SNP):
+        assert finding.verdict in (PASS, SKIP)
