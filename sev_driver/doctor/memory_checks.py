@@ -207,7 +207,7 @@ NODES = (
     Node(
         Check(
             "memory.overcommit",
-            "memory is promised once",
+            "Overcommitment of memory",
             f"[DEFAULT] {_RATIO}, initial_{_RATIO}, /proc/meminfo",
         ),
         where_read(overcommit),
@@ -215,7 +215,7 @@ NODES = (
     Node(
         Check(
             "memory.reserved",
-            "memory is reserved for what guests pin beyond their RAM",
+            "Memory reserved for the host",
             f"[DEFAULT] {_RESERVED}, /proc/meminfo, the slots",
         ),
         where_read(reserve),
@@ -224,13 +224,13 @@ NODES = (
     Node(
         Check(
             "memory.huge-pages",
-            "huge pages are no memory of ordinary guests",
+            "Huge pages",
             f"/proc/meminfo, [DEFAULT] {_RESERVED}",
         ),
         where_read(huge_pages),
     ),
     Node(
-        Check("memory.room", "a guest's memory is available", "/proc/meminfo"),
+        Check("memory.room", "Memory available", "/proc/meminfo"),
         room,
     ),
 )

@@ -197,7 +197,7 @@ def place(evidence: Evidence, section: str, name: str) -> str:
     return found[-1] if found else "nova.conf"
 
 
-CONF = Check("nova.conf", "nova.conf is read", "the files that nova-compute reads")
+CONF = Check("nova.conf", "nova.conf", "the files that nova-compute reads")
 
 
 def _node(name: str, title: str, reads: str, judge: Judge) -> Node:
@@ -208,26 +208,26 @@ NODES = (
     Node(CONF, conf),
     _node(
         "compute-driver",
-        "nova.conf names this driver",
+        "compute_driver in nova.conf",
         "[DEFAULT] compute_driver",
         compute_driver,
     ),
-    _node("virt-type", "guests run by KVM", "[libvirt] virt_type", virt_type),
+    _node("virt-type", "virt_type in nova.conf", "[libvirt] virt_type", virt_type),
     _node(
         "machine-type",
-        "nova.conf names no machine type but q35",
+        "Machine type in nova.conf",
         "[libvirt] hw_machine_type",
         machine_type,
     ),
     _node(
         "cpu-mode",
-        "guests get a processor that this host has",
+        "CPU of guests in nova.conf",
         "[libvirt] cpu_mode, cpu_models",
         cpu_mode,
     ),
     _node(
         "policies",
-        "nova-compute takes the guest policies",
+        "Policies of guests in nova.conf",
         "[sev] sev_policy, sev_es_policy, snp_policy, allow_debug",
         policies,
     ),

@@ -112,7 +112,7 @@ NODES = (
     Node(
         Check(
             "nova.option-values",
-            "the driver's options have values of their kind",
+            "Values of the driver's options",
             "[sev] and [libvirt] num_memory_encrypted_guests",
         ),
         where_read(values),
@@ -121,7 +121,7 @@ NODES = (
     Node(
         Check(
             "nova.option-names",
-            "no option of the driver is misspelt",
+            "Names of the driver's options",
             "the names in [DEFAULT], [libvirt] and [sev]",
         ),
         where_read(names),

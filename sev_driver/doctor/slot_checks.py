@@ -206,14 +206,14 @@ def _remedy(evidence: Evidence, model: MemoryEncryptionModel, used: Use) -> str:
 
 
 _COUNTS = "libvirt, CPUID, misc.capacity; the options that limit them in nova.conf"
-TOTAL = Check("slots.total", "it offers slots for encryption keys", _COUNTS)
+TOTAL = Check("slots.total", "Slots offered to Nova", _COUNTS)
 
 NODES = (
     Node(TOTAL, _total),
     Node(
         Check(
             "slots.free",
-            "a slot is free",
+            "Free slots",
             "the running domains of libvirt, misc.current",
         ),
         _free,
