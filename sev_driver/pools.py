@@ -51,7 +51,7 @@ def _findings(request: GuestRequest, names: list[str]) -> Iterator[Finding]:
             f"set resources:{SLOT}=1 on the flavor",
         )
     for name in names:
-        model = _model_of(name)
+        model = model_of(name)
         if model is not request.model:
             yield Finding(
                 Requirement.POOL,
@@ -60,7 +60,12 @@ def _findings(request: GuestRequest, names: list[str]) -> Iterator[Finding]:
             )
 
 
-def _model_of(provider: str) -> MemoryEncryptionModel:
+def is_pool(provider: str) -> bool:
+    """Whether a provider's name is that of a generation's slots."""
+    return any(provider.endswith(f"_{model.symbol}") for model in MemoryEncryptionModel)
+
+
+def model_of(provider: str) -> MemoryEncryptionModel:
     """Return the generation whose slots a provider has.
 
     What Nova 31 and older has on the root, and an option of ours puts there, is of

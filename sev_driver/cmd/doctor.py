@@ -26,6 +26,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from sev_driver.cmd.doctor_cloud import add_cloud, add_plan
 from sev_driver.doctor import render
 from sev_driver.doctor.archive import (
     Archive,
@@ -59,7 +60,7 @@ _WIDTH = 100
 
 #: Each adds its own parser, whose default ``run`` takes the options and returns the
 #: exit status: ``commands.add_parser("cloud", help=...).set_defaults(run=...)``.
-_COMMANDS: tuple[Callable[[Any], None], ...] = ()
+_COMMANDS: tuple[Callable[[Any], None], ...] = (add_cloud, add_plan)
 
 _GENERATIONS = {
     model.value.removeprefix("amd-"): model for model in MemoryEncryptionModel

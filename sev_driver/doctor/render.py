@@ -114,17 +114,17 @@ def as_text(
             if (finding, models) in cut:
                 continue
             title = finding.check.title + _of(models, diagnosis)
-            lines.append(_line(finding.verdict, title, colour))
+            lines.append(line(finding.verdict, title, colour))
             if verbose or finding.verdict is not Verdict.PASS:
-                lines += _wrapped(finding.seen, width)
+                lines += wrapped(finding.seen, width)
             if finding.remedy:
-                lines += _wrapped(finding.remedy, width, "→ ")
+                lines += wrapped(finding.remedy, width, "→ ")
             if verbose:
-                lines += _wrapped(f"Reads {finding.check.reads}.", width)
-                lines += _wrapped(f"See {manual(finding)}", width)
+                lines += wrapped(f"Reads {finding.check.reads}.", width)
+                lines += wrapped(f"See {manual(finding)}", width)
         for why, titles in _reasons(cut, diagnosis).items():
-            lines.append(_line(Verdict.SKIP, why, colour))
-            lines += _wrapped(", ".join(titles), width)
+            lines.append(line(Verdict.SKIP, why, colour))
+            lines += wrapped(", ".join(titles), width)
     if not quiet:
         lines += ["", *_summary(diagnosis)]
     return "".join(line + "\n" for line in lines)
@@ -162,14 +162,16 @@ def _of(models: Models, diagnosis: Diagnosis) -> str:
     return f" [{', '.join(_short(model) for model in models)}]"
 
 
-def _line(verdict: Verdict, text: str, colour: bool) -> str:
+def line(verdict: Verdict, text: str, colour: bool) -> str:
+    """Return a finding's first line."""
     mark = f"{_SYMBOLS[verdict]} {verdict.value.upper()}"
     if colour:
         mark = f"\033[{_COLOURS[verdict]}m{mark}\033[0m"
     return f"  {mark}  {text}"
 
 
-def _wrapped(text: str, width: int, mark: str = "") -> list[str]:
+def wrapped(text: str, width: int, mark: str = "") -> list[str]:
+    """Return the lines below it."""
     return textwrap.wrap(
         text,
         max(width, 40),

@@ -26,6 +26,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 CORE = {"lxml", "os_traits"}
 EDGES: dict[str, set[str]] = {
     "conf": {"oslo_config"},
+    "doctor.cloud_session": {"keystoneauth1", "openstack"},
     "doctor.gather": set(),
     "doctor.libvirt_questions": set(),
     "doctor.reading": set(),

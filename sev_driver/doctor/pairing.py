@@ -1,0 +1,78 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""A flavor with an image: what they ask for, and what rules it out on any host."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from sev_driver import asked, pools, requirements
+from sev_driver.capabilities import HostCapabilities
+from sev_driver.doctor import candidates
+from sev_driver.doctor.cloud_facts import Flavor, Image, release
+from sev_driver.requirements import GuestRequest, Violation
+from sev_driver.reshape import SLOT
+
+#: An image that leaves nothing to be wished for, and a flavor that asks for nothing.
+FITTING = asked.Image(
+    "any image", {"hw_firmware_type": "uefi", "hw_firmware_stateless": "true"}
+)
+SILENT = Flavor("", "that asks for nothing", 1, 1, 0, {})
+
+_HOST_UNKNOWN = HostCapabilities(())
+
+#: What of an image decides whether it fits.
+_DECIDES = ("hw_", "trait", "vmware_adaptertype")
+
+
+def violations(
+    flavor: Flavor, image: asked.Image, nova: int
+) -> tuple[GuestRequest | None, tuple[Violation, ...]]:
+    """Return what both ask for, and what rules it out.
+
+    The driver's own verdict at a guest's start, on all but its host and its ports.
+
+    :raises ValueError: an amount in the flavor is no number.
+    """
+    request = asked.request(flavor.asked, image, release(nova))
+    if request is None:
+        return None, ()
+    found = requirements.check(request, _HOST_UNKNOWN)
+    if SLOT not in candidates.query(flavor, image, nova).resources():
+        # As nova-compute will find, whatever the host.
+        found += tuple(
+            dataclasses.replace(violation, found="nothing asks Placement for a slot")
+            for violation in pools.check(request, {"host": {"resources": {}}}, str)
+        )
+    return request, found
+
+
+def asks(request: GuestRequest) -> str:
+    """Return what is asked for by which keys, without whose they are."""
+    keys = " and ".join(who.split(" of ", 1)[0] for who in request.requesters)
+    return f"asks for {request.model.title} by {keys}"
+
+
+def alike(images: Sequence[Image]) -> list[list[Image]]:
+    """Return the images in groups that differ in nothing that matters here.
+
+    A cloud has thousands of images, and hundreds of flavors to hold against each.
+    """
+    groups: dict[tuple[tuple[str, str], ...], list[Image]] = {}
+    for image in images:
+        key = tuple(
+            sorted(p for p in image.properties.items() if p[0].startswith(_DECIDES))
+        )
+        groups.setdefault(key, []).append(image)
+    return list(groups.values())

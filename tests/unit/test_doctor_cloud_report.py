@@ -1,0 +1,104 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+from typing import Any
+
+import pytest
+from a_cloud import ON, REFUSED, UEFI, cloud, flavor, image
+
+from sev_driver.doctor import cloud_report, dry_run
+from sev_driver.doctor.cloud_facts import Cloud
+
+NOBODY = dry_run.Answers({}, {})
+
+
+def schema(name: str) -> Any:
+    file = importlib.resources.files("sev_driver.doctor") / f"{name}.schema.json"
+    return json.loads(file.read_text())
+
+
+def text(given: Cloud, **how: bool) -> str:
+    return cloud_report.cloud_text(given, cloud_report.judge(given), **how)
+
+
+@pytest.mark.parametrize(
+    ("given", "healthy"),
+    [
+        (cloud(), True),
+        (cloud(images=(image({"hw_mem_encryption": "true"}),)), False),
+        (cloud(flavors=REFUSED, images=REFUSED, computes=REFUSED, slots=REFUSED), True),
+    ],
+)
+def test_the_json_of_a_cloud(given: Cloud, healthy: bool) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    found = cloud_report.cloud_json(given, cloud_report.judge(given))
+    jsonschema.validate(found, schema("cloud"))
+    assert found["healthy"] is healthy
+    assert (found["slots"] is None) is (given.slots is REFUSED)
+
+
+@pytest.mark.parametrize(
+    ("specs", "boots"), [(ON, False), ({}, False), ({"sev:model": "x"}, False)]
+)
+@pytest.mark.parametrize("answers", [REFUSED, NOBODY])
+def test_the_json_of_a_plan(specs: dict[str, str], boots: bool, answers: Any) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    plan = dry_run.run(flavor(specs), image(UEFI).asked, cloud(), answers)
+    found = cloud_report.plan_json(plan)
+    jsonschema.validate(found, schema("plan"))
+    assert found["would_boot"] is (boots or (specs == ON and answers is REFUSED))
+
+
+@pytest.mark.parametrize("name", ["cloud", "plan"])
+def test_the_schema_refuses_what_it_does_not_know(name: str) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    jsonschema.Draft202012Validator.check_schema(schema(name))
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"format": 1}, schema(name))
+
+
+def test_the_text_of_a_cloud() -> None:
+    told = text(cloud())
+    assert "✔ PASS  flavor m1.sev: asks for AMD SEV by hw:mem_encryption" in told
+    assert "Images\n  none asks for encryption among 2 images" in told
+    assert "  all hosts  AMD SEV-ES      5         0     5     0       0\n" in told
+    assert told.endswith("2 checks: all is well.\n")
+    assert "\033" not in told and "\033[32m" in text(cloud(), colour=True)
+
+
+def test_quiet_is_silent_where_all_is_well() -> None:
+    assert text(cloud(), quiet=True) == ""
+    wrong = cloud(flavors=(flavor(ON | {"pci_passthrough:alias": "gpu:1"}),))
+    assert text(wrong, quiet=True).startswith("Flavors\n  ✘ FAIL  flavor m1.sev\n")
+    assert "Slots" not in text(wrong, quiet=True)
+
+
+def test_what_was_skipped_says_why() -> None:
+    told = text(cloud(flavors=REFUSED, images=REFUSED, computes=REFUSED, slots=REFUSED))
+    assert told.count("- SKIP") == 4 and told.count("HTTP 403") == 4
+    assert told.endswith("4 checks: 4 skipped.\n")
+
+
+def test_the_text_of_a_plan() -> None:
+    allowed = dry_run.run(flavor(ON), image(UEFI).asked, cloud(), REFUSED)
+    told = cloud_report.plan_text(allowed)
+    assert '  +   <launchSecurity type="sev">' in told
+    assert "the hosts and quota" in told.splitlines()[-1]
+    full = dry_run.run(flavor(ON), image(UEFI).asked, cloud(), NOBODY)
+    told = cloud_report.plan_text(full)
+    assert told.endswith("\nIt would not boot.\n") and "launchSecurity" not in told
+    assert "\n  ✘ node1  " in told
+    assert "launchSecurity" in cloud_report.plan_text(full, verbose=True)

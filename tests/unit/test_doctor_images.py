@@ -1,0 +1,61 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+from __future__ import annotations
+
+import pytest
+from a_cloud import REFUSED, UEFI, cloud, image
+
+from sev_driver.doctor import images
+from sev_driver.doctor.finding import Verdict
+
+ASKS = {"hw_mem_encryption": "true"}
+FINE = ASKS | UEFI
+MODEL = "hw_mem_encryption_model"
+
+
+@pytest.mark.parametrize(
+    ("properties", "expected"),
+    [
+        (UEFI, []),
+        (FINE, ["pass fits"]),
+        (FINE | {"hw_machine_type": "pc-q35-9.0"}, ["pass fits"]),
+        (ASKS, ["fail firmware-type"]),
+        (
+            ASKS | {"hw_machine_type": "pc", "hw_disk_bus": "ide"},
+            ["fail machine-type", "fail firmware-type", "fail boot-bus"],
+        ),
+        (FINE | {"vmware_adaptertype": "lsiLogic"}, ["fail boot-bus"]),
+        (FINE | {"hw_disk_bus": "scsi"}, ["fail boot-bus"]),
+        (
+            FINE | {"hw_disk_bus": "scsi", "hw_scsi_model": "virtio-scsi"},
+            ["pass fits"],
+        ),
+        (FINE | {MODEL: "amd-sev-es"}, ["pass fits"]),
+        (FINE | {MODEL: "amd-sev-snp"}, ["fail firmware-stateless"]),
+        (
+            FINE | {MODEL: "amd-sev-snp", "hw_firmware_stateless": "true"},
+            ["fail offered"],
+        ),
+        (FINE | {MODEL: "sev"}, ["fail agreement"]),
+        ({MODEL: "amd-sev"}, ["warn half"]),
+    ],
+)
+def test_images(properties: dict[str, str], expected: list[str]) -> None:
+    found = list(images.check(cloud(images=(image(properties),))))
+    told = [f"{f.verdict.value} {f.check.id.partition('.')[2]}" for f in found]
+    assert told == expected
+
+
+def test_images_that_may_not_be_seen() -> None:
+    (finding,) = images.check(cloud(images=REFUSED))
+    assert (finding.verdict, finding.seen) == (Verdict.SKIP, "HTTP 403")
