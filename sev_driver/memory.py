@@ -64,3 +64,19 @@ class Advice:
 
 def advise(guests: int) -> Advice:
     return Advice(guests, guests * spec_overhead_mib(), guests * LIBVIRT_MIB)
+
+
+def guests_that_fit(
+    total_mib: int,
+    own_need_mib: int,
+    guest_mib: int,
+    slots: int,
+    beyond_mib: int = LIBVIRT_MIB,
+) -> int:
+    """Return how many encrypted guests of a size run at the same time on a host.
+
+    Each takes a slot, and pins ``guest_mib`` and ``beyond_mib`` of what the host
+    has beyond its own need. All sizes are MiB.
+    """
+    memory = max(total_mib - own_need_mib, 0) // (guest_mib + beyond_mib)
+    return min(slots, memory)

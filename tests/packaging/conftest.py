@@ -19,7 +19,7 @@ import venv
 from pathlib import Path
 
 import pytest
-from installations import ROOT, Install, Installation, link_what_is_installed
+from installations import ROOT, Bare, Install, Installation, link_what_is_installed
 
 
 @pytest.fixture(scope="session")
@@ -46,11 +46,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def install(tmp_path: Path, wheel: Path) -> Install:
-    """Return a function that installs Nova, and our wheel, in a clean environment.
+def bare(tmp_path: Path) -> Bare:
+    """Return a function that installs Nova, without our wheel, in a clean environment.
 
-    Given "together" both go into its site-packages, as pip does. Given "apart" Nova
-    goes into another folder of Python's path, as with a distribution's packages.
+    Given "together" Nova is in the environment's site-packages. Given "apart" it is
+    in another folder of Python's path, as with a distribution's packages.
     """
 
     def do(how: str) -> Installation:
@@ -61,7 +61,17 @@ def install(tmp_path: Path, wheel: Path) -> Install:
         packages.mkdir(exist_ok=True)
         (site / "distribution.pth").write_text(f"{packages}\n")
         link_what_is_installed(packages)
-        made = Installation(python, site, packages / "nova")
+        return Installation(python, site, packages / "nova")
+
+    return do
+
+
+@pytest.fixture
+def install(bare: Bare, wheel: Path) -> Install:
+    """The same, with our wheel in site-packages, where pip puts it."""
+
+    def do(how: str) -> Installation:
+        made = bare(how)
         made.pip("install", "--no-deps", "--no-index", wheel)
         return made
 

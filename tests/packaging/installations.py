@@ -69,6 +69,7 @@ class Installation:
 
 
 Install = Callable[[str], Installation]
+Bare = Install
 
 
 def link_what_is_installed(target: Path) -> None:

@@ -1,0 +1,114 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""The manual's commands, run as they are written, in the order of its pages."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from console_blocks import SOURCE, TREE, Shell, commands
+from manual_commands import NOT_RUN, REFUSED, SCENES
+
+from devcloud.multinode.testing import MultinodeFixture, Slots
+from devcloud.restarts import Restarts
+from devcloud.testing import CloudFixture
+
+#: Where a host's nova-compute has its log, in the manual.
+LOG = "/var/log/nova/nova-compute.log"
+IN_A_CLOUD = [page for page, scene in SCENES.items() if scene == "cloud"]
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudFixture]:
+    with CloudFixture(tmp_path_factory.mktemp("guides"), max_asid=15) as fixture:
+        yield fixture
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Of somebody who has just logged in, with this environment's programs."""
+    programs = folder / "programs"
+    programs.mkdir()
+    # Whoever may run these tests is root already.
+    (programs / "sudo").write_text('#!/bin/sh\nexec "$@"\n')
+    (programs / "sudo").chmod(0o755)
+    here = Path(sys.executable).parent
+    return {
+        "PATH": f"{programs}:{here}:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": str(folder),
+        # The tree that is tested, also where another one is installed.
+        "PYTHONPATH": str(TREE),
+    }
+
+
+def clear(cloud: CloudFixture) -> None:
+    """Each page begins with a cloud that has nothing in it."""
+    compute, image = cloud.connection.compute, cloud.connection.image
+    for server in list(compute.servers()):
+        cloud.delete(server)
+    for found in list(image.images()):
+        image.delete_image(found)
+    for flavor in list(compute.flavors()):
+        compute.delete_flavor(flavor)
+
+
+def restart_nova(cloud: CloudFixture) -> None:
+    """With the compute_driver that is in nova.conf now."""
+    text = (cloud.cloud.layout.etc("nova") / "nova.conf").read_text()
+    driver = text.partition("compute_driver = ")[2].split()[0]
+    Restarts(cloud.cloud).restart_nova({"DEFAULT": {"compute_driver": driver}})
+
+
+@pytest.mark.parametrize("page", IN_A_CLOUD)
+def test_in_a_cloud(page: str, cloud: CloudFixture, tmp_path: Path) -> None:
+    (tmp_path / ".cloud").symlink_to(cloud.cloud.layout.state)
+    places = {
+        LOG: cloud.cloud.layout.log("nova"),
+        "/etc/nova/nova.conf": cloud.cloud.layout.etc("nova") / "nova.conf",
+        "/opt/nova/bin": Path(sys.executable).parent,
+    }
+    with Shell(tmp_path, environment(tmp_path)) as shell:
+        if page != "first-guest.rst":  # which shows how
+            shell.do("source .cloud/openrc")
+        if page == "admin/upgrade.rst":
+            kept = cloud.make_flavor("m1.kept", hw__mem_encryption="true")
+            cloud.boot("kept", kept, cloud.make_image("kept", hw_firmware_type="uefi"))
+        for command in commands(SOURCE / page):
+            if command.flat == "systemctl restart nova-compute":
+                restart_nova(cloud)
+            elif command.flat not in NOT_RUN and "pip install" not in command.text:
+                for place, here in places.items():
+                    command.text = command.text.replace(place, str(here))
+                shell.play(command, REFUSED.get(command.flat, 0))
+    clear(cloud)
+
+
+def test_on_two_hosts(tmp_path: Path) -> None:
+    (page,) = (page for page, scene in SCENES.items() if scene == "two hosts")
+    nova = {"DEFAULT": {"update_resources_interval": "1"}}
+    with MultinodeFixture(tmp_path / "cloud", nova=nova, max_asid=3) as cloud:
+        flavor = cloud.make_flavor("m1.sev", hw__mem_encryption="true")
+        image = cloud.make_image("uefi", hw_firmware_type="uefi")
+        for name in ("web1", "web2"):
+            cloud.boot(name, flavor, image, availability_zone="nova:node1")
+        node1 = cloud.hosts["node1"]
+        with Shell(tmp_path, environment(tmp_path)) as shell:
+            shell.do(f"source {cloud.cloud.layout.openrc}")
+            for command in commands(SOURCE / page):
+                if command.flat == "reboot":
+                    with cloud.restart_of(node1):
+                        node1.switch_off()
+                        node1.switch_on()
+                else:
+                    assert command.flat not in NOT_RUN
+                    shell.play(command)
+        cloud.check_slots({"node1": Slots.all(1), "node2": Slots.all(1)})

@@ -1,0 +1,100 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""Which of the manual's commands are run by a test, and why the others are not."""
+
+#: Pages whose commands are run in their order, and what in.
+#: "cloud": a one-machine cloud (tests/e2e/test_guides.py), one for all of them.
+#: "two hosts": a cloud with two (the same file).
+#: "installation": Nova and the wheel, apart or together (tests/packaging).
+SCENES = {
+    "first-guest.rst": "cloud",
+    "flavors-and-images.rst": "cloud",
+    "host-preparation.rst": "cloud",
+    "install/verify.rst": "cloud",
+    "admin/slots.rst": "cloud",
+    "admin/memory.rst": "cloud",
+    "admin/detection.rst": "cloud",
+    "admin/upgrade.rst": "cloud",
+    "admin/maintenance.rst": "two hosts",
+    "install/virtualenv.rst": "installation",
+    "install/packages.rst": "installation",
+    "install/remove.rst": "installation",
+}
+
+HARDWARE = "what it shows is a real processor's, its firmware's and its kernel's"
+
+#: Commands that are not run as they are written, and why.
+NOT_RUN = {
+    "make cloud": (
+        "tests/e2e/test_guides.py starts the same cloud by devcloud.testing"
+    ),
+    "make cloud-down": "the cloud of the tests ends with the tests",
+    "python3 -m pip wheel --no-deps --wheel-dir dist .": (
+        "it fetches what builds it; the fixture `wheel` of tests/packaging builds the "
+        "same without"
+    ),
+    "ls dist": "lists what the command above has made",
+    "make demo": (
+        "tests/e2e/test_demo.py::test_demo_shows_it_all_and_leaves_nothing runs the "
+        "same"
+    ),
+    "make test": "it runs this test, too",
+    "sudo dmesg | grep 'Memory Encryption Features'": "in a guest on real hardware",
+    "grep . /sys/module/kvm_amd/parameters/{sev,ciphertext}*": (
+        "the simulated host's are shown to Nova and libvirt alone"
+    ),
+    "grep -o -w -E 'sme|sev|sev_es|sev_snp' /proc/cpuinfo | sort | uniq -c": HARDWARE,
+    "sudo cpuid -1 -l 0x8000001f": HARDWARE,
+    "sudo dmesg | grep -i -E 'ccp.*(sev|snp)'": HARDWARE,
+    "ls -l /dev/sev": HARDWARE,
+    "cat /proc/cmdline": HARDWARE,
+    "sudo dmesg | grep -E 'AMD-Vi|SEV-SNP|RMP'": HARDWARE,
+    "grep . /sys/module/kvm_amd/parameters/sev*": HARDWARE,
+    "sudo dmesg | grep kvm_amd": HARDWARE,
+    "grep -l amd-sev-snp /usr/share/qemu/firmware/*.json /etc/qemu/firmware/*.json": (
+        "whether there is one differs from machine to machine"
+    ),
+    "sudo cpuid -1 -r -l 0x8000001f > cpuid.txt": "a real processor's answer",
+    "cat /sys/fs/cgroup/misc.capacity > misc.txt": "only a host with SEV has it",
+    "sudo systemctl set-property machine.slice MemoryMax=252160M": (
+        "it limits all guests of the machine; the cloud's are in no machine.slice"
+    ),
+    "sudo systemctl set-property machine.slice MemoryMax=infinity": "the same",
+    "systemctl show machine.slice -p MemoryMax -p MemoryCurrent": "the same",
+    "cat /sys/fs/cgroup/machine.slice/memory.max": "the same",
+    "docker build --build-arg BASE=registry.example/nova-compute:2026.2 "
+    "--tag registry.example/nova-compute:2026.2-sev .": (
+        "it needs a container engine and an image of Kolla's; its pip line is that of "
+        "install/virtualenv.rst, which is run"
+    ),
+    "docker run --rm registry.example/nova-compute:2026.2-sev "
+    "/var/lib/kolla/venv/bin/sev-driver-link --check": "the same",
+}
+
+#: Commands for which a test does what they would do, because a cloud in namespaces
+#: has neither systemd nor a power switch.
+STAND_INS = {
+    "systemctl restart nova-compute": "ends it and starts it, with nova.conf as it is",
+    "reboot": "cuts the host's power and gives it back",
+}
+
+#: Commands that show a refusal, and their exit status.
+REFUSED = {
+    "openstack server suspend first": 1,
+    "openstack server create second --flavor m1.sev --image usb --nic none --wait": 1,
+    "openstack server create contradiction --flavor m1.asks --image denies "
+    "--nic none": 1,
+    "openstack server create nofirmware --flavor m1.asks --image bios --nic none": 1,
+    "openstack server create oldpc --flavor m1.asks --image onpc --nic none": 1,
+    "openstack server create elsewhere --flavor m1.plain --image bios --nic none "
+    "--wait": 1,
+}

@@ -1,0 +1,59 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""The manual can be built, without a warning; and man pages know all options."""
+
+import argparse
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from installations import ROOT
+
+from sev_driver.cmd import capabilities, link
+
+MAN = ROOT / "doc/source/man"
+PARSERS = {
+    "sev-capabilities": capabilities._parser(),
+    "sev-driver-link": link._parser(),
+}
+
+
+def build(builder: str, folder: Path) -> Path:
+    """What ``make docs`` does; the sources are read once for both builders."""
+    options = ["-W", "--keep-going", "-q", "-d", folder / "trees", "-b", builder]
+    built = subprocess.run(
+        [sys.executable, "-m", "sphinx", *options, "doc/source", folder / builder],
+        cwd=ROOT,  # where the release notes are looked for
+        env={"PATH": "/usr/bin:/bin", "HOME": str(folder)},
+        capture_output=True,
+        text=True,
+    )
+    assert built.returncode == 0, built.stderr
+    return folder / builder
+
+
+def test_it_builds_without_a_warning(tmp_path: Path) -> None:
+    html = build("html", tmp_path)
+    assert len(list(html.rglob("capacity_plot*.svg"))) == 1
+    pages = {page.name for page in build("man", tmp_path).iterdir()}
+    assert pages == {f"{name}.1" for name in PARSERS}
+
+
+@pytest.mark.parametrize(("name", "parser"), PARSERS.items())
+def test_a_man_page_has_each_option(name: str, parser: argparse.ArgumentParser) -> None:
+    text = (MAN / f"{name}.rst").read_text().partition("\nOptions\n=")[2]
+    described = re.findall(r"(?<=\*\*)--?[a-z-]+(?=\*\*)", text.partition("\nExit")[0])
+    assert sorted(described) == sorted(
+        option for action in parser._actions for option in action.option_strings
+    )
