@@ -52,6 +52,10 @@ NOT_RUN = {
     "grep . /sys/module/kvm_amd/parameters/{sev,ciphertext}*": (
         "the simulated host's are shown to Nova and libvirt alone"
     ),
+    "node_exporter --collector.textfile.directory=/var/lib/node_exporter": (
+        "another program, which stays in the foreground"
+    ),
+    "/opt/nova/bin/pip install prometheus_client": "it fetches from an index",
     "grep -o -w -E 'sme|sev|sev_es|sev_snp' /proc/cpuinfo | sort | uniq -c": HARDWARE,
     "sudo cpuid -1 -l 0x8000001f": HARDWARE,
     "sudo dmesg | grep -i -E 'ccp.*(sev|snp)'": HARDWARE,

@@ -33,7 +33,7 @@ COMMANDS = [command for page in pages() for command in commands(page)]
 RUN = {command.flat for command in COMMANDS if command.page in SCENES}
 #: What a line of a block begins with that is a command, whatever the block is called.
 PROGRAMS = re.compile(
-    r"(\$|sudo|openstack|virsh|make|pip|python3?|grep|cat|systemctl|sev-[a-z-]+|"
+    r"(\$|/\S*bin/\S+|sudo|openstack|virsh|make|pip|python3?|grep|cat|systemctl|sev-[a-z-]+|"
     r"modprobe|dmesg|ls|curl|docker)(?= (?!=))"
 )
 BLOCK = re.compile(
