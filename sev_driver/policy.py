@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import re
 from typing import TypeVar
@@ -25,6 +26,16 @@ _DIGITS = 80
 
 
 _P = TypeVar("_P", bound="_Policy")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rules:
+    """Which bits a policy has, may not set, and must set."""
+
+    title: str
+    bits: int
+    reserved: int
+    always: int = 0
 
 
 class _Policy(enum.IntFlag):
@@ -45,17 +56,15 @@ class _Policy(enum.IntFlag):
     @classmethod
     def of_number(cls: type[_P], number: int) -> _P:
         """:raises ValueError: it is too large, or a reserved bit is wrong."""
-        limit = cls._limit()
-        if number >= limit:
-            bits = limit.bit_length() - 1
-            raise ValueError(f"{cls._title()} has {bits} bits, this is larger")
-        reserved = number & cls._reserved()
-        if reserved:
-            raise ValueError(f"{cls._title()} {number:#x} sets reserved bits")
-        missing = cls._always() & ~number
+        rules = _RULES[cls]
+        if number >= 1 << rules.bits:
+            raise ValueError(f"{rules.title} has {rules.bits} bits, this is larger")
+        if number & rules.reserved:
+            raise ValueError(f"{rules.title} {number:#x} sets reserved bits")
+        missing = rules.always & ~number
         if missing:
             raise ValueError(
-                f"{cls._title()} {number:#x} lacks {missing:#x}, which must be set"
+                f"{rules.title} {number:#x} lacks {missing:#x}, which must be set"
             )
         return cls(number)
 
@@ -71,31 +80,15 @@ class _Policy(enum.IntFlag):
 
     @classmethod
     def _by_names(cls, text: str) -> int:
-        number = int(cls._always())
+        number = _RULES[cls].always
         for name in _SEPARATORS.split(text):
             try:
                 number |= cls[name.upper()]
             except KeyError:
                 known = ", ".join(bit.name for bit in cls if bit.name)
-                message = f"{name[:40]!r} is no bit of {cls._title()}: {known}"
+                message = f"{name[:40]!r} is no bit of {_RULES[cls].title}: {known}"
                 raise ValueError(message) from None
         return number
-
-    @classmethod
-    def _title(cls) -> str:
-        raise NotImplementedError
-
-    @classmethod
-    def _limit(cls) -> int:
-        raise NotImplementedError
-
-    @classmethod
-    def _reserved(cls) -> int:
-        raise NotImplementedError
-
-    @classmethod
-    def _always(cls) -> int:
-        return 0
 
 
 class SevPolicy(_Policy):
@@ -119,18 +112,6 @@ class SevPolicy(_Policy):
     def format(self) -> str:
         """Write the policy as stock Nova does: ``0x0033``."""
         return f"{int(self):#06x}"
-
-    @classmethod
-    def _title(cls) -> str:
-        return "a SEV policy"
-
-    @classmethod
-    def _limit(cls) -> int:
-        return 1 << 32
-
-    @classmethod
-    def _reserved(cls) -> int:
-        return 0x0000_FFC0
 
 
 class SnpPolicy(_Policy):
@@ -161,22 +142,17 @@ class SnpPolicy(_Policy):
         """Write the policy as stock Nova does: ``0x00030000``."""
         return f"{int(self):#010x}"
 
-    @classmethod
-    def _title(cls) -> str:
-        return "a SEV-SNP policy"
 
-    @classmethod
-    def _limit(cls) -> int:
-        return 1 << 64
-
-    @classmethod
-    def _reserved(cls) -> int:
-        return (1 << 64) - (1 << 26)
-
-    @classmethod
-    def _always(cls) -> int:
-        return int(cls.RSVD_MBO)
-
+#: An attribute of an enum would be one of its bits.
+_RULES: dict[type[_Policy], _Rules] = {
+    SevPolicy: _Rules("a SEV policy", bits=32, reserved=0x0000_FFC0),
+    SnpPolicy: _Rules(
+        "a SEV-SNP policy",
+        bits=64,
+        reserved=(1 << 64) - (1 << 26),
+        always=int(SnpPolicy.RSVD_MBO),
+    ),
+}
 
 #: No debugging, no key sharing, bound to this host: stock Nova's since Train.
 DEFAULT_SEV_POLICY = SevPolicy.NODBG | SevPolicy.NOKS | SevPolicy.DOMAIN | SevPolicy.SEV
