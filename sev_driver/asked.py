@@ -20,7 +20,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from sev_driver import selection
 from sev_driver.model import MemoryEncryptionModel
@@ -95,27 +96,28 @@ def request(
     :param has_its_slot: what the scheduler asks for no longer matters.
     """
     voices = _voices(flavor, image)
-    requesters = tuple(key for asks, key in voices if asks)
+    requesters = [voice for voice in voices if voice.asks]
     if not requesters:
         return None
+    by_nova = [voice for voice in requesters if voice.key != selection.MODEL_KEY]
     by_model = selection.MODEL_KEY in flavor.extra_specs
     asks = [
         *selection.flavor_asks(flavor.name, flavor.extra_specs),
         *selection.image_asks(image.title, image.properties),
     ]
     if not has_its_slot and release.chooses_model:
-        asks = _asks_by_default(flavor, image, requesters) + asks
+        asks = _asks_by_default(flavor, image, by_nova) + asks
     if not by_model and any(
         ask.model is None and ask.value in release.other_models for ask in asks
     ):
         return None
     selected = selection.select(asks)
-    denials = (f"{key} denies it" for asks, key in voices if asks is False)
+    denials = (f"{voice} denies it" for voice in voices if voice.asks is False)
     properties = image.properties
     return GuestRequest(
         model=selected.model,
         # Our key names a model where Nova's asks for encryption already.
-        requesters=requesters[:-1] if by_model and requesters[1:] else requesters,
+        requesters=tuple(map(str, by_nova or requesters)),
         machine_type=_setting(image, "hw_machine_type") or default_machine,
         firmware_type=properties.get("hw_firmware_type"),
         firmware_stateless=bool(is_true(properties.get("hw_firmware_stateless"))),
@@ -131,33 +133,44 @@ def is_true(text: str | None) -> bool | None:
     return None if text is None else text.strip().lower() in _TRUE
 
 
-def _voices(flavor: Flavor, image: Image) -> list[tuple[bool | None, str]]:
-    """Return who says what of encryption: yes, no, or None, nothing."""
-    by_model = True if selection.MODEL_KEY in flavor.extra_specs else None
-    return [
-        (
-            is_true(flavor.extra_specs.get(FLAVOR_KEY)),
-            f"{FLAVOR_KEY} of flavor {flavor.name}",
-        ),
-        (is_true(image.properties.get(IMAGE_KEY)), f"{IMAGE_KEY} of {image.title}"),
-        (by_model, f"{selection.MODEL_KEY} of flavor {flavor.name}"),
-    ]
+class _Voice(NamedTuple):
+    """What a key says of encryption: yes, no, or None, nothing."""
+
+    asks: bool | None
+    key: str
+    owner: str
+
+    def __str__(self) -> str:
+        return f"{self.key} of {self.owner}"
+
+
+def _voices(flavor: Flavor, image: Image) -> tuple[_Voice, ...]:
+    specs, owner = flavor.extra_specs, f"flavor {flavor.name}"
+    by_model = True if selection.MODEL_KEY in specs else None
+    by_image = is_true(image.properties.get(IMAGE_KEY))
+    return (
+        _Voice(is_true(specs.get(FLAVOR_KEY)), FLAVOR_KEY, owner),
+        _Voice(by_image, IMAGE_KEY, image.title),
+        _Voice(by_model, selection.MODEL_KEY, owner),
+    )
 
 
 def _asks_by_default(
-    flavor: Flavor, image: Image, requesters: tuple[str, ...]
+    flavor: Flavor, image: Image, by_nova: Sequence[_Voice]
 ) -> list[ModelAsk]:
-    """Return what Nova's scheduler asks for where no key of Nova's names a model."""
+    """Return what Nova's scheduler asks for where no key of Nova's names a model.
+
+    :param by_nova: the keys of Nova's that ask for encryption.
+    """
     named = selection.NOVA_MODEL_KEY in flavor.extra_specs or (
         "hw_mem_encryption_model" in image.properties
     )
-    nova_asks = not requesters[0].startswith(selection.MODEL_KEY)
-    if named or not nova_asks:
+    if named or not by_nova:
         return []
     default = MemoryEncryptionModel.AMD_SEV.value
-    key, owner = requesters[0].split(" of ", 1)
-    words = f"{key} without {selection.NOVA_MODEL_KEY} (which is {default})"
-    return [ModelAsk(default, owner, words)]
+    first = by_nova[0]
+    words = f"{first.key} without {selection.NOVA_MODEL_KEY} (which is {default})"
+    return [ModelAsk(default, first.owner, words)]
 
 
 def _setting(image: Image, name: str) -> Setting | None:
