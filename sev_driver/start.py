@@ -56,7 +56,8 @@ def judge(
         lost.clear()
     # Of those that are lost Nova may know, and then says so in words of its own.
     nova_judges(novas + [instance for instance, _ in lost])
-    for instance, violation in lost:
+    if lost:
+        instance, violation = lost[0]
         raise nova_exception.InvalidConfiguration(
             f"Server {instance.uuid}: {violation} Or unset [sev] "
             f"require_support_at_start."
