@@ -24,13 +24,12 @@ from sev_driver.capabilities import (
     Obstacle,
     Support,
 )
-from sev_driver.model import MemoryEncryptionModel
+from sev_driver.model import SEV, SEV_ES, MemoryEncryptionModel
 
-_SEV = MemoryEncryptionModel.AMD_SEV
 _SWITCHED_OFF = (Obstacle.PARAMETER_OFF, Obstacle.PARAMETER_MISSING)
 
 #: SEV-SNP's pages stay where they are by other means.
-_PINNING = (MemoryEncryptionModel.AMD_SEV, MemoryEncryptionModel.AMD_SEV_ES)
+_PINNING = (SEV, SEV_ES)
 
 
 def lines(
@@ -53,8 +52,8 @@ def lines(
 
 def _level(capability: ModelCapability, host: HostCapabilities) -> int:
     """Return how loud a verdict is: one cause is told once, and no choice twice."""
-    if capability.model is not _SEV and not capability.supported:
-        base = host.get(_SEV)
+    if capability.model is not SEV and not capability.supported:
+        base = host.get(SEV)
         if base is not None and base.reason == capability.reason:
             return logging.DEBUG  # what keeps SEV off keeps all of them off
         if capability.obstacle in _SWITCHED_OFF:

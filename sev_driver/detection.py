@@ -29,11 +29,7 @@ from sev_driver.capabilities import (
 )
 from sev_driver.facts import HostFacts, Version, version_text
 from sev_driver.firmware import FEATURES
-from sev_driver.model import MemoryEncryptionModel
-
-SEV = MemoryEncryptionModel.AMD_SEV
-SEV_ES = MemoryEncryptionModel.AMD_SEV_ES
-SEV_SNP = MemoryEncryptionModel.AMD_SEV_SNP
+from sev_driver.model import SEV, SEV_ES, SEV_SNP, MemoryEncryptionModel
 
 _VIRT_TYPES = ("kvm", "qemu")
 _AMD = ("AMD", "Hygon")

@@ -20,19 +20,17 @@ from collections.abc import Mapping
 from typing import Any, Optional
 
 from sev_driver.capabilities import HostCapabilities, ModelCapability
-from sev_driver.model import MemoryEncryptionModel
+from sev_driver.model import SEV, SEV_ES, SEV_SNP, MemoryEncryptionModel
 
 #: What stock Nova reports where nothing tells the number of slots: the guide's
 #: default of None, "no limit", in the largest number that Placement stores.
 UNLIMITED = 0x7FFFFFFF
 
-_ES, _SNP = MemoryEncryptionModel.AMD_SEV_ES, MemoryEncryptionModel.AMD_SEV_SNP
-
 #: The option with which the operator limits each model.
 CAP_OPTIONS = {
-    MemoryEncryptionModel.AMD_SEV: "[libvirt] num_memory_encrypted_guests",
-    _ES: "[sev] num_sev_es_guests",
-    _SNP: "[sev] num_sev_snp_guests",
+    SEV: "[libvirt] num_memory_encrypted_guests",
+    SEV_ES: "[sev] num_sev_es_guests",
+    SEV_SNP: "[sev] num_sev_snp_guests",
 }
 
 #: The operator's limits; None where there is none.
@@ -86,8 +84,10 @@ def offers(host: HostCapabilities, caps: Caps) -> dict[MemoryEncryptionModel, Sl
     SEV-ES and SEV-SNP are never offered more together than they share.
     """
     found = {model: count(host[model], caps.get(model)) for model in host}
-    if all(model in found and found[model].total for model in (_ES, _SNP)):
-        first, second = (_SNP, _ES) if caps.get(_ES) is None else (_ES, _SNP)
+    if all(model in found and found[model].total for model in (SEV_ES, SEV_SNP)):
+        first, second = SEV_ES, SEV_SNP
+        if caps.get(SEV_ES) is None:
+            first, second = second, first
         rest = _rest(first, second, found, together(host), caps)
         if rest is not None:
             found[second] = rest
@@ -102,7 +102,7 @@ def together(host: HostCapabilities) -> int | None:
     if host.shared_slots is not None:
         return host.shared_slots
     # Two numbers from one processor: what they share is no less than the larger.
-    each = [host[model].slots for model in (_ES, _SNP) if model in host]
+    each = [host[model].slots for model in (SEV_ES, SEV_SNP) if model in host]
     return max((slots for slots in each if slots is not None), default=None)
 
 

@@ -16,12 +16,8 @@ from __future__ import annotations
 from sev_driver import slot_counts
 from sev_driver.capabilities import Hindrance, Obstacle
 from sev_driver.facts import HostFacts, KvmParameter, Version
-from sev_driver.model import MemoryEncryptionModel
+from sev_driver.model import SEV, SEV_ES, SEV_SNP, MemoryEncryptionModel
 from sev_driver.printable import printable
-
-SEV = MemoryEncryptionModel.AMD_SEV
-SEV_ES = MemoryEncryptionModel.AMD_SEV_ES
-SEV_SNP = MemoryEncryptionModel.AMD_SEV_SNP
 
 #: The first kernel whose kvm_amd has the parameter.
 KERNELS = {SEV: "4.16", SEV_ES: "5.11", SEV_SNP: "6.11"}

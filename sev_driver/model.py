@@ -41,3 +41,8 @@ class MemoryEncryptionModel(enum.Enum):
         """The standard trait of hosts that offer this model (os-traits)."""
         name = f"HW_CPU_X86_{self.symbol.upper()}"
         return str(getattr(os_traits, name, name))
+
+
+SEV = MemoryEncryptionModel.AMD_SEV
+SEV_ES = MemoryEncryptionModel.AMD_SEV_ES
+SEV_SNP = MemoryEncryptionModel.AMD_SEV_SNP

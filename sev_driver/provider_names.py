@@ -16,9 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from sev_driver.model import MemoryEncryptionModel
-
-_SEV = MemoryEncryptionModel.AMD_SEV
+from sev_driver.model import SEV, MemoryEncryptionModel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,13 +33,13 @@ class ProviderNames:
 
     def place(self, model: MemoryEncryptionModel) -> str:
         """Return the name of the provider where the model's slots belong."""
-        return self.node if self.on_root and model is _SEV else self.child(model)
+        return self.node if self.on_root and model is SEV else self.child(model)
 
     @property
     def leaving(self) -> str:
         """The name of the provider that is to have no slots of plain SEV."""
-        return self.child(_SEV) if self.on_root else self.node
+        return self.child(SEV) if self.on_root else self.node
 
     def without(self, model: MemoryEncryptionModel) -> bool:
         """Nova 31 and older has one pool on the host's provider: that of SEV."""
-        return self.on_root and model is not _SEV
+        return self.on_root and model is not SEV

@@ -27,7 +27,7 @@ from sev_driver.capabilities import HostCapabilities, Support
 from sev_driver.holders import Holders
 from sev_driver.inventory import Offer
 from sev_driver.ledger import Ledger
-from sev_driver.model import MemoryEncryptionModel
+from sev_driver.model import SEV, SEV_ES, SEV_SNP, MemoryEncryptionModel
 from sev_driver.provider_names import ProviderNames
 from sev_driver.reshape import SLOT, Allocations
 from sev_driver.slot_usage import SlotUsage
@@ -35,9 +35,8 @@ from sev_driver.strangers import Strangers
 
 LOG = log.getLogger(__name__)
 
-_SEV = MemoryEncryptionModel.AMD_SEV
 #: These take their slots from one pool.
-_SHARING = (MemoryEncryptionModel.AMD_SEV_ES, MemoryEncryptionModel.AMD_SEV_SNP)
+_SHARING = (SEV_ES, SEV_SNP)
 
 
 class Update:
@@ -86,7 +85,7 @@ class Update:
                 "Guests hold encryption slots of resource provider %s, which belong to "
                 "%s: Nova is asked to move them.",
                 self._names.leaving,
-                self._names.place(_SEV),
+                self._names.place(SEV),
             )
             raise nova_exception.ReshapeNeeded()
 
@@ -126,7 +125,7 @@ class Update:
         source = self._tree.data(self._names.leaving).uuid
         if not reshape.holders(self._allocations, source):
             return
-        place = self._names.place(_SEV)
+        place = self._names.place(SEV)
         if not self._tree.exists(place):
             self._tree.new_child(place, self._names.node)
         target = self._tree.data(place).uuid
@@ -183,7 +182,7 @@ class Update:
         if wanted is not None and self._allocations is not None:
             wanted = inventory.roomy(wanted, len(self._holders(model)))
         place, own = self._names.place(model), self._names.child(model)
-        if model is _SEV:
+        if model is SEV:
             on_root = wanted if place == self._names.node else None
             root = dict(self._tree.data(self._names.node).inventory)
             root.pop(SLOT, None)
@@ -234,9 +233,9 @@ class Update:
         elif not unknown:
             self._tree.remove_traits(self._names.node, traits.HOST)
         if self._names.on_root:
-            if host[_SEV].supported:
-                self._tree.add_traits(self._names.node, _SEV.trait)
-            elif host[_SEV].support is Support.NO:
-                self._tree.remove_traits(self._names.node, _SEV.trait)
-        elif self._had[self._names.node] or _SEV.trait in static_traits:
-            self._tree.remove_traits(self._names.node, _SEV.trait)
+            if host[SEV].supported:
+                self._tree.add_traits(self._names.node, SEV.trait)
+            elif host[SEV].support is Support.NO:
+                self._tree.remove_traits(self._names.node, SEV.trait)
+        elif self._had[self._names.node] or SEV.trait in static_traits:
+            self._tree.remove_traits(self._names.node, SEV.trait)

@@ -20,10 +20,7 @@ from collections.abc import Iterator, Mapping
 
 from sev_driver.capabilities import HostCapabilities
 from sev_driver.inventory import Offer, together
-from sev_driver.model import MemoryEncryptionModel
-
-_SEV = MemoryEncryptionModel.AMD_SEV
-_ES, _SNP = MemoryEncryptionModel.AMD_SEV_ES, MemoryEncryptionModel.AMD_SEV_SNP
+from sev_driver.model import SEV, SEV_ES, SEV_SNP, MemoryEncryptionModel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,9 +72,9 @@ def _pools(
     host: HostCapabilities,
 ) -> Iterator[tuple[tuple[MemoryEncryptionModel, ...], int | None]]:
     """Yield models that share slots, and how many there are of them."""
-    if _SEV in host:
-        yield (_SEV,), host[_SEV].slots
-    shared = tuple(model for model in (_ES, _SNP) if model in host)
+    if SEV in host:
+        yield (SEV,), host[SEV].slots
+    shared = tuple(model for model in (SEV_ES, SEV_SNP) if model in host)
     if is_split(host):
         yield from (((model,), host[model].slots) for model in shared)
     elif shared:
@@ -87,7 +84,7 @@ def _pools(
 def is_split(host: HostCapabilities) -> bool:
     """Tell whether SEV-ES and SEV-SNP have slots of their own (ciphertext hiding)."""
     both = together(host)
-    each = [host[model].slots or 0 for model in (_ES, _SNP) if model in host]
+    each = [host[model].slots or 0 for model in (SEV_ES, SEV_SNP) if model in host]
     return both is not None and len(each) == 2 and all(each) and sum(each) <= both
 
 
@@ -96,12 +93,12 @@ def _spilled(host: HostCapabilities, uses: Uses) -> Uses:
 
     The kernel counts both as one, and what only it knows of is told as SEV-ES.
     """
-    es, snp = uses.get(_ES, Use()), uses.get(_SNP, Use())
-    beyond = max(0, es.uncovered - (host[_ES].slots or 0))
+    es, snp = uses.get(SEV_ES, Use()), uses.get(SEV_SNP, Use())
+    beyond = max(0, es.uncovered - (host[SEV_ES].slots or 0))
     return {
         **uses,
-        _ES: dataclasses.replace(es, uncovered=es.uncovered - beyond),
-        _SNP: dataclasses.replace(snp, uncovered=snp.uncovered + beyond),
+        SEV_ES: dataclasses.replace(es, uncovered=es.uncovered - beyond),
+        SEV_SNP: dataclasses.replace(snp, uncovered=snp.uncovered + beyond),
     }
 
 
