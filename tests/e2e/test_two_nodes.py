@@ -20,6 +20,7 @@ from typing import Any
 
 import libvirt
 import pytest
+from lab import STRANGER
 from openstack import exceptions
 
 from devcloud.multinode.power import ComputeHost
@@ -47,31 +48,13 @@ def uefi_image(cloud: MultinodeFixture) -> str:
     return cloud.make_image("uefi", hw_firmware_type="uefi")
 
 
-STRANGER = """
-<domain type='kvm'><name>stranger</name><memory unit='MiB'>64</memory>
-  <os firmware='efi'>
-    <type arch='x86_64' machine='q35'>hvm</type>
-    <firmware>
-      <feature enabled='no' name='secure-boot'/>
-      <feature enabled='no' name='enrolled-keys'/>
-    </firmware>
-  </os>
-  <features><acpi/></features>
-  <memoryBacking><locked/></memoryBacking>
-  <devices>
-    <controller type='usb' model='none'/><memballoon model='none'/>
-  </devices>
-  <launchSecurity type='sev'>
-    <cbitpos>51</cbitpos><reducedPhysBits>1</reducedPhysBits><policy>0x33</policy>
-  </launchSecurity>
-</domain>"""
-
-
 @contextlib.contextmanager
 def strangers_guest(host: ComputeHost) -> Iterator[None]:
     """An encrypted guest of which Nova does not know."""
     with host.libvirt() as connection:
-        domain = connection.createXML(STRANGER, libvirt.VIR_DOMAIN_START_PAUSED)
+        domain = connection.createXML(
+            STRANGER.format(name="stranger"), libvirt.VIR_DOMAIN_START_PAUSED
+        )
         try:
             yield
         finally:
@@ -95,6 +78,19 @@ def server(
     cloud.check_slots({"node1": NONE, "node2": NONE})
 
 
+def assert_encrypted_on(
+    cloud: MultinodeFixture, server: Any, host: ComputeHost
+) -> None:
+    assert (server.status, server.compute_host) == ("ACTIVE", host.name)
+    assert cloud.guest(server).launch_security == "sev"
+
+
+def assert_alone_on(cloud: MultinodeFixture, server: Any, host: ComputeHost) -> None:
+    """The one slot that is taken on both hosts is its own."""
+    assert_encrypted_on(cloud, server, host)
+    cloud.check_slots({host.name: ONE, cloud.other(host).name: NONE})
+
+
 def test_cold_migration_takes_the_slot_along(
     cloud: MultinodeFixture, server: Any
 ) -> None:
@@ -110,24 +106,19 @@ def test_cold_migration_takes_the_slot_along(
 
     server = cloud.confirm(server)
 
-    assert (server.status, server.compute_host) == ("ACTIVE", target.name)
-    assert cloud.guest(server).launch_security == "sev"
-    cloud.check_slots({source.name: NONE, target.name: ONE})
+    assert_alone_on(cloud, server, target)
 
 
 def test_cold_migration_reverted_leaves_it_where_it_was(
     cloud: MultinodeFixture, server: Any
 ) -> None:
     source = cloud.host_of(server)
-    target = cloud.other(source)
     server = cloud.migrate(server)
     assert server.status == "VERIFY_RESIZE", server.fault
 
     server = cloud.revert(server)
 
-    assert (server.status, server.compute_host) == ("ACTIVE", source.name)
-    assert cloud.guest(server).launch_security == "sev"
-    cloud.check_slots({source.name: ONE, target.name: NONE})
+    assert_alone_on(cloud, server, source)
 
 
 def test_resize_to_another_encrypted_flavor(
@@ -139,10 +130,8 @@ def test_resize_to_another_encrypted_flavor(
 
     server = cloud.confirm(cloud.resize(server, larger))
 
-    assert (server.status, server.compute_host) == ("ACTIVE", target.name)
     assert server.flavor.name == "larger"
-    assert cloud.guest(server).launch_security == "sev"
-    cloud.check_slots({source.name: NONE, target.name: ONE})
+    assert_alone_on(cloud, server, target)
 
 
 def test_resize_to_a_plain_flavor_takes_encryption_away_and_says_so(
@@ -169,9 +158,7 @@ def test_resize_to_a_plain_flavor_reverted_gives_encryption_back(
 
     server = cloud.revert(cloud.resize(server, plain))
 
-    assert (server.status, server.compute_host) == ("ACTIVE", source.name)
-    assert cloud.guest(server).launch_security == "sev"
-    cloud.check_slots({source.name: ONE, cloud.other(source).name: NONE})
+    assert_alone_on(cloud, server, source)
 
 
 def test_a_restart_of_nova_between_migration_and_confirmation_changes_nothing(
@@ -187,9 +174,7 @@ def test_a_restart_of_nova_between_migration_and_confirmation_changes_nothing(
 
     server = cloud.confirm(server)
 
-    assert (server.status, server.compute_host) == ("ACTIVE", target.name)
-    assert cloud.guest(server).launch_security == "sev"
-    cloud.check_slots({source.name: NONE, target.name: ONE})
+    assert_alone_on(cloud, server, target)
 
 
 def test_a_target_that_has_lost_sev_does_not_start_the_guest_in_the_clear(
@@ -204,8 +189,7 @@ def test_a_target_that_has_lost_sev_does_not_start_the_guest_in_the_clear(
     with cloud.restart_of(target):
         target.change_and_restart(sev=True)
     server = reboot_hard(cloud, server)
-    assert (server.status, server.compute_host) == ("ACTIVE", target.name)
-    assert cloud.guest(server).launch_security == "sev"
+    assert_encrypted_on(cloud, server, target)
 
 
 def test_a_source_that_has_lost_sev_does_not_take_the_guest_back_in_the_clear(
@@ -223,8 +207,7 @@ def test_a_source_that_has_lost_sev_does_not_take_the_guest_back_in_the_clear(
     with cloud.restart_of(source):
         source.change_and_restart(sev=True)
     server = reboot_hard(cloud, server)
-    assert (server.status, server.compute_host) == ("ACTIVE", source.name)
-    assert cloud.guest(server).launch_security == "sev"
+    assert_encrypted_on(cloud, server, source)
 
 
 def assert_refused_for_want_of_sev(cloud: MultinodeFixture, server: Any) -> None:
@@ -264,9 +247,7 @@ def test_live_migration_that_the_api_lets_through_is_refused_by_the_driver(
         cloud.connection.compute.live_migrate_server(server, block_migration="auto")
     server = cloud.settled(server)
 
-    assert (server.status, server.compute_host) == ("ACTIVE", source.name)
-    assert cloud.guest(server).launch_security == "sev"
-    cloud.check_slots({source.name: ONE, cloud.other(source).name: NONE})
+    assert_alone_on(cloud, server, source)
     cloud.delete(server)
 
 
@@ -318,8 +299,7 @@ def test_evacuation_from_a_dead_host(cloud: MultinodeFixture, server: Any) -> No
     cloud.connection.compute.start_server(server)
     server = cloud.settled(server)
 
-    assert (server.status, server.compute_host) == ("ACTIVE", target.name)
-    assert cloud.guest(server).launch_security == "sev"
+    assert_encrypted_on(cloud, server, target)
     # Until it is back, nobody can know what the dead host holds.
     cloud.check_slots({dead.name: Slots(1, 0, 0), target.name: ONE})
 
