@@ -76,14 +76,7 @@ def collect(now: Snapshot) -> tuple[Metric, ...]:
             "sev_driver_support",
             "1 for what is concluded of a generation on this host, 0 for the rest.",
             ("generation", "support"),
-            tuple(
-                Sample(
-                    (model.value, support.value),
-                    int(now.host[model].support is support),
-                )
-                for model in now.host
-                for support in Support
-            ),
+            tuple(_support(now.host)),
         ),
         Metric(
             "sev_driver_refusals_total",
@@ -117,9 +110,8 @@ def _slots(slots: Mapping[MemoryEncryptionModel, SlotUsage]) -> Iterator[Sample]
 def _support(host: HostCapabilities) -> Iterator[Sample]:
     for model, capability in host.items():
         for support in Support:
-            yield Sample(
-                (model.value, support.value), int(capability.support is support)
-            )
+            found = capability.support is support
+            yield Sample((model.value, support.value), int(found))
 
 
 def _refusals(counts: Mapping[Refusal, int]) -> Iterator[Sample]:

@@ -100,3 +100,20 @@ def test_the_release_decides_what_the_scheduler_asks_for(
     kept = asked.request(flavor, image, asked.Release(chooses), has_its_slot=True)
     assert kept is not None and kept.conflict is None
     assert kept.model is MemoryEncryptionModel.AMD_SEV_ES
+
+
+@pytest.mark.parametrize("chooses", [True, False])
+def test_our_key_alone_is_all_that_is_asked(chooses: bool) -> None:
+    """Nova's scheduler knows nothing of it, and so asks for no generation."""
+    flavor = asked.Flavor("m1.sev", {"sev:model": ES})
+    request = asked.request(flavor, asked.Image(TITLE, {}), asked.Release(chooses))
+    assert request is not None and request.conflict is None
+    assert request.model is MemoryEncryptionModel.AMD_SEV_ES
+    assert request.requesters == ("sev:model of flavor m1.sev",)
+
+
+def test_novas_key_is_named_before_ours() -> None:
+    flavor = asked.Flavor("m1.sev", {"hw:mem_encryption": "true", "sev:model": ES})
+    request = asked.request(flavor, asked.Image(TITLE, {}), asked.Release(False))
+    assert request is not None
+    assert request.requesters == ("hw:mem_encryption of flavor m1.sev",)

@@ -13,8 +13,9 @@
 
 """refusal_counts: our errors in, Nova's out, and each counted once."""
 
+from __future__ import annotations
+
 import logging
-import threading
 
 import pytest
 from nova import exception as nova_exception
@@ -86,22 +87,3 @@ def test_two_devices_of_the_host_are_one_reason(server: objects.Instance) -> Non
     ):
         raise RequirementsNotMet([device, device])
     assert refusals.counts() == {Refusal("no-host-device", SEV): 1}
-
-
-def test_none_is_lost_among_threads(server: objects.Instance) -> None:
-    refusals = Refusals()
-
-    def refuse() -> None:
-        for _ in range(200):
-            with (
-                pytest.raises(nova_exception.InternalError),
-                refusals.told_as(translate.operation_error, server),
-            ):
-                raise SUSPENDING
-
-    threads = [threading.Thread(target=refuse) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert refusals.counts() == {Refusal("suspending", SEV): 1600}
