@@ -33,6 +33,8 @@ from nova_cloud import (
     instance_of,
 )
 
+from sev_driver.audit import Audit
+
 
 def test_a_hard_reboot_keeps_the_encryption(cloud: Cloud) -> None:
     server = cloud.boot(UEFI, ASKED_BY_FLAVOR)
@@ -111,6 +113,18 @@ def test_a_rebuild_keeps_the_encryption(cloud: Cloud) -> None:
     assert_encrypted(cloud.defined[0])
 
 
+def test_a_refused_rebuild_leaves_the_guest_as_it_was(cloud: Cloud) -> None:
+    server = cloud.boot(UEFI, ASKED_BY_FLAVOR)
+    cloud.defined.clear()
+    unfit = cloud.image("unfit", **UEFI, hw_disk_bus="ide")
+
+    cloud.attempt(server, {"rebuild": {"imageRef": unfit}}, "ACTIVE")
+
+    assert not cloud.defined
+    assert "hw_disk_bus of the image is ide" in cloud.log
+    assert cloud.api.get_server(server["id"])["OS-EXT-STS:power_state"] == 1
+
+
 def test_a_plain_guest_rebuilt_to_ask_without_a_slot_goes_on(cloud: Cloud) -> None:
     """Nova asks Placement for nothing more in a rebuild on the same host."""
     server = cloud.boot(UEFI | {"hw_machine_type": "q35"})
@@ -122,6 +136,11 @@ def test_a_plain_guest_rebuilt_to_ask_without_a_slot_goes_on(cloud: Cloud) -> No
     assert not cloud.defined
     assert "Placement gave it no slot" in cloud.log
     assert cloud.api.get_server(server["id"])["OS-EXT-STS:power_state"] == 1
+    # It has the new image, though it runs by the old one.
+    audit = Audit(cloud.driver._host, stop=False)
+    audit.run(CONF.host)
+    assert audit.failures == 1
+    cloud._delete_server(server)
 
 
 def test_suspend_is_refused_and_changes_nothing(cloud: Cloud) -> None:
