@@ -34,6 +34,9 @@ from sev_driver.model import SEV, SEV_ES, SEV_SNP, MemoryEncryptionModel
 _VIRT_TYPES = ("kvm", "qemu")
 _AMD = ("AMD", "Hygon")
 
+#: Where libvirtd keeps what it found of each QEMU (virQEMUCaps, since 1.2).
+CACHE = "/var/cache/libvirt/qemu/capabilities"
+
 _QEMU_FOR_ES: Version = (6, 0, 0)
 _QEMU_FOR_SNP: Version = (9, 1, 0)
 _LIBVIRT_FOR_SNP: Version = (10, 5, 0)
@@ -88,7 +91,11 @@ def _libvirt(model: MemoryEncryptionModel, facts: HostFacts) -> Hindrance | None
         return None
     found = "libvirt reports sev supported='no' though the kernel has it on"
     access = f" ({facts.device.access})" if facts.device.access else ""
-    remedy = f"see that QEMU can open /dev/sev{access}, then restart libvirtd"
+    # libvirt keeps what QEMU told across restarts of its own.
+    remedy = (
+        f"see that QEMU can open /dev/sev{access}, then remove {CACHE} and restart "
+        "libvirtd"
+    )
     return Hindrance(Obstacle.LIBVIRT_SAYS_NO, found, remedy)
 
 

@@ -48,7 +48,10 @@ class SimulatedHost(PrivateLibvirt):
         mounts.bind(self.layout.cpuinfo, "/proc/cpuinfo")
         mounts.bind_if_there(self.layout.iommu, "/sys/class/iommu")
         mounts.add_kernel_module(
-            "kvm_amd", self.layout.parameters, self.layout.state / "sys-module"
+            "kvm_amd",
+            self.layout.parameters,
+            self.layout.state / "sys-module",
+            others=("ccp",),
         )
         mounts.hide_control_groups()
         if self.settings.misc_cgroup:

@@ -78,13 +78,17 @@ def private_devices(extra: tuple[str, ...]) -> None:
     new.rmdir()
 
 
-def add_kernel_module(name: str, parameters: Path, scratch: Path) -> None:
-    """Have /sys/module show one module more, with these parameters.
+def add_kernel_module(
+    name: str, parameters: Path, scratch: Path, others: tuple[str, ...] = ()
+) -> None:
+    """Have /sys/module show one module more, with these parameters, and others.
 
     An overlay adds the folder and leaves the other modules visible. The parameters
     are bound over it, since an overlay need not show later changes below it.
     """
     (scratch / name / "parameters").mkdir(parents=True, exist_ok=True)
+    for other in others:
+        (scratch / other).mkdir(exist_ok=True)
     # A relative lowerdir: in an option, a path with a colon or comma would not do.
     options = f"lowerdir={scratch.name}:/sys/module"
     subprocess.run(

@@ -19,6 +19,8 @@ from devcloud.simhost.settings import HostSettings
 
 #: In the order of the kernel's: arch/x86/include/asm/cpufeatures.h.
 _FLAGS = ("sme", "sev", "sev_es", "sev_snp")
+#: Of a virtual machine, which the host is not.
+_HYPERVISOR = "hypervisor"
 _VENDOR = re.compile(r"^(vendor_id\s*:).*$", re.MULTILINE)
 _FLAG_LINE = re.compile(r"^(flags\s*:)(.*)$", re.MULTILINE)
 
@@ -32,7 +34,7 @@ def cpuinfo(machines: str, settings: HostSettings) -> str:
     flags = _FLAGS if settings.smee else ()
 
     def with_ours(line: re.Match[str]) -> str:
-        others = [flag for flag in line[2].split() if flag not in _FLAGS]
+        others = [x for x in line[2].split() if x not in (*_FLAGS, _HYPERVISOR)]
         return " ".join([line[1], *others, *flags])
 
     text = _VENDOR.sub(r"\1 AuthenticAMD", machines)

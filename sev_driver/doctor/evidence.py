@@ -59,6 +59,18 @@ class Processor:
 
 
 @dataclasses.dataclass(frozen=True)
+class Opening:
+    """What came of opening a device for reading and writing.
+
+    ``error`` is empty where it opened; ``nodev`` tells whether it lies on a mount
+    on which no device can be opened.
+    """
+
+    error: str
+    nodev: bool
+
+
+@dataclasses.dataclass(frozen=True)
 class Iommu:
     """``units`` is how many the kernel uses, ``groups`` how many groups of devices.
 
@@ -142,6 +154,7 @@ class Evidence:
     modules: Fact[frozenset[str]] = _NOT_READ
     kvm_device: Fact[Status] = _NOT_READ
     sev_device: Fact[Status] = _NOT_READ
+    sev_opening: Fact[Opening] = _NOT_READ
     misc_current: Mapping[str, int] = dataclasses.field(default_factory=dict)
     daemon: Fact[Daemon] = _NOT_READ
     apparmor: Fact[str] = _NOT_READ

@@ -19,7 +19,7 @@ from sev_driver.doctor.finding import Check
 from sev_driver.doctor.tree import (
     Judgement,
     Node,
-    by_the_driver,
+    failed,
     passed,
     skipped,
     warned,
@@ -56,7 +56,21 @@ def fitting(evidence: Evidence, model: MemoryEncryptionModel) -> list[Descriptor
     ]
 
 
+def _remedy(model: MemoryEncryptionModel) -> str:
+    feature = FEATURES[model]
+    mapping = "memory" if model is MemoryEncryptionModel.AMD_SEV_SNP else "flash"
+    return (
+        f"install OVMF built for it (Debian's ovmf-amdsev), or write "
+        f"/etc/qemu/firmware/70-{feature}.json for one that you have built: a copy of "
+        f"another descriptor there with {feature} in its features, and the firmware "
+        f"mapped as {mapping}"
+    )
+
+
 def _descriptor(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
+    capability = evidence.capabilities[model]
+    if capability.obstacle is Obstacle.NO_FIRMWARE:
+        return failed(capability.reason, _remedy(model))
     if evidence.facts.firmware is None:
         return skipped("there is no folder of firmware descriptors here")
     found = fitting(evidence, model)
@@ -64,8 +78,7 @@ def _descriptor(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
         if not evidence.facts.firmware.complete:
             return skipped("some cannot be read; run sev-doctor as root")
         return warned(
-            f"none has {FEATURES[model]}, and libvirt may know others",
-            "install OVMF built for it, or write its descriptor",
+            f"none has {FEATURES[model]}, and libvirt may know others", _remedy(model)
         )
     first = found[0]
     assert first.firmware is not None
@@ -86,7 +99,7 @@ NODES = (
     ),
     Node(
         Check("firmware.descriptor", "Firmware for the generation", _FOLDERS),
-        by_the_driver(Obstacle.NO_FIRMWARE, good=_descriptor),
+        _descriptor,
         parent="firmware.readable",
     ),
 )

@@ -57,6 +57,7 @@ def gather(of: Source, questions: Questions, conf: Sequence[str] = ()) -> Eviden
         kernel_log=reading.fact(lambda: reading.kernel_log(of)),
         modules=reading.fact(lambda: frozenset(files.names(of, "/sys/module"))),
         kvm_device=reading.fact(lambda: files.status(of, str(kernel.DEVICES / "kvm"))),
+        sev_opening=reading.fact(lambda: reading.sev_opening(of)),
         sev_device=reading.fact(lambda: files.status(of, str(kernel.DEVICES / "sev"))),
         misc_current=kernel.read_misc_current(of),
         daemon=reading.fact(lambda: reading.daemon(of)),

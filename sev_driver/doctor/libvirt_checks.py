@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from sev_driver import slot_counts
 from sev_driver.capabilities import Obstacle
-from sev_driver.doctor.evidence import Evidence
+from sev_driver.detection import CACHE
+from sev_driver.doctor.evidence import Evidence, Opening
 from sev_driver.doctor.finding import Check
 from sev_driver.doctor.tree import (
     Judgement,
@@ -82,6 +83,9 @@ def _sev_device(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
         return skipped(f"/dev/sev: {device.unknown}")
     if device.value is None:
         return skipped("there is no /dev/sev here to look at")
+    opening = evidence.sev_opening.value
+    if opening and opening.error and evidence.read_as == "root":
+        return failed(*_closed_to_all(opening))
     if device.value.mode & 0o600 != 0o600:
         return failed(
             f"/dev/sev is {device.value}: not even its owner may open it",
@@ -98,6 +102,25 @@ def _sev_device(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
             "take namespaces out of /etc/libvirt/qemu.conf, and restart libvirtd",
         )
     return passed(f"/dev/sev is {device.value}; libvirt gives it to QEMU")
+
+
+def _closed_to_all(opening: Opening) -> tuple[str, str]:
+    """Return what is so, and the remedy, where not even root can open /dev/sev."""
+    # libvirt would go on saying no: it keeps what QEMU told it.
+    again = f"rm -r {CACHE} and systemctl restart libvirtd"
+    if opening.nodev:
+        return (
+            f"not even root can open /dev/sev ({opening.error}): it lies on a mount "
+            "with nodev",
+            f"mount -o remount,bind,dev /dev/sev, or /dev (findmnt -T /dev/sev); then "
+            f"{again}",
+        )
+    return (
+        f"not even root can open /dev/sev ({opening.error}), as in a container that "
+        "was not given the device",
+        "give it to libvirtd's container (--device /dev/sev), or to its unit "
+        f"(DeviceAllow=/dev/sev rw); then {again}",
+    )
 
 
 def _confinement(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:

@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import pwd
@@ -21,11 +22,18 @@ import subprocess
 from collections.abc import Callable
 from typing import TypeVar
 
-from sev_driver import files
+from sev_driver import files, kernel
 from sev_driver.doctor import texts
-from sev_driver.doctor.evidence import Daemon, Fact, Iommu, Processor, SecureProcessor
+from sev_driver.doctor.evidence import (
+    Daemon,
+    Fact,
+    Iommu,
+    Opening,
+    Processor,
+    SecureProcessor,
+)
 from sev_driver.exceptions import DetectionError
-from sev_driver.source import Source
+from sev_driver.source import Source, decoded
 
 Value = TypeVar("Value")
 
@@ -114,6 +122,26 @@ def secure_processor(of: Source) -> SecureProcessor:
             if value is not None:
                 found[name] = value
     return SecureProcessor(tuple(devices), found)
+
+
+def sev_opening(of: Source) -> Opening:
+    """Open /dev/sev and close it: nothing is asked of the secure processor by that."""
+    found = decoded(of.ask("asked/devices/sev", _open_sev))
+    if [type(each) for each in found] != [str, bool]:
+        raise OSError(0, "what was written down of it makes no sense")
+    return Opening(*found)
+
+
+def _open_sev() -> bytes:
+    path, error = kernel.DEVICES / "sev", ""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+    except FileNotFoundError:
+        raise
+    except OSError as failure:
+        error = failure.strerror or str(failure)
+    nodev = bool(os.statvfs(path).f_flag & os.ST_NODEV)
+    return json.dumps([error, nodev]).encode()
 
 
 def kernel_log(of: Source) -> tuple[str, ...]:

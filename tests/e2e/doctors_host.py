@@ -1,0 +1,238 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""A host for the doctor: the real libvirtd, a nova.conf, no other OpenStack.
+
+Its breaks are real as far as they can be: what is not the simulated hardware's is
+done in the host's own namespaces, by commands. So is what the doctor advises.
+"""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+REPOSITORY = Path(__file__).parents[2]
+
+#: As README.rst has it.
+NOVA_CONF = """\
+[DEFAULT]
+compute_driver = sev_driver.SEVDriver
+ram_allocation_ratio = 1.0
+reserved_host_memory_mb = 4608
+[libvirt]
+virt_type = kvm
+"""
+#: What systemd does where there is one. A libvirtd that was running is started
+#: again by the host itself.
+_SYSTEMCTL = """\
+#!{python}
+import os, pathlib, signal, subprocess, sys, time
+sys.path.insert(0, {repository!r})
+from devcloud.simhost.host import SimulatedHost
+from devcloud.simhost.settings import HostSettings
+
+verb, unit = sys.argv[1:]
+assert unit == "libvirtd", unit
+state = pathlib.Path({state!r})
+settings = HostSettings.from_json((state / "settings.json").read_text())
+host = SimulatedHost(settings, state)
+if verb == "start":
+    command, environment = host.libvirtd_command()
+    log = open(state / "started.log", "wb")
+    subprocess.Popen(
+        command, env=environment, stdout=log, stderr=log, start_new_session=True
+    )
+    host.wait_ready()
+else:
+    assert verb == "restart", verb
+    pidfile = pathlib.Path("/run/libvirt/libvirtd.pid")
+    old = pidfile.read_text()
+    os.kill(int(old), signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while pidfile.read_text() in ("", old) or subprocess.run(
+        ["virsh", "--connect", host.uri, "uri"], capture_output=True
+    ).returncode:
+        assert time.monotonic() < deadline, "libvirtd is not back"
+        time.sleep(0.05)
+"""
+
+
+class Told(NamedTuple):
+    """What the doctor said: its exit status and its JSON."""
+
+    status: int
+    json: dict[str, Any]
+
+    @property
+    def failed(self) -> list[dict[str, Any]]:
+        return [each for each in self.json["findings"] if each["verdict"] == "fail"]
+
+
+class DoctorsHost:
+    """:param state: its folder; what it keeps there survives a reboot."""
+
+    def __init__(self, state: Path, *options: str) -> None:
+        self._state = state
+        self._folder = state.parent
+        self.nova_conf = self._folder / "nova.conf"
+        if not self.nova_conf.exists():
+            self.nova_conf.write_text(NOVA_CONF)
+        command = [sys.executable, "-m", "devcloud.simhost", "--state", str(state)]
+        self._log = (self._folder / "simhost.log").open("ab")
+        self._process = subprocess.Popen(
+            # A shell that ends when we close its input.
+            [*command, *options, "--", "sh"],
+            cwd=REPOSITORY,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+        )
+        self.run("true")
+        self._systemctl = self._folder / "bin" / "systemctl"
+        self._systemctl.parent.mkdir(exist_ok=True)
+        self._systemctl.write_text(
+            _SYSTEMCTL.format(
+                python=sys.executable, repository=str(REPOSITORY), state=str(state)
+            )
+        )
+        self._systemctl.chmod(0o755)
+
+    def run(self, command: str, check: bool = True) -> tuple[int, str]:
+        """Exit status and output of a command in the host's namespaces."""
+        output = self._folder / "output"
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        redirected = f"( {command} ) > {shlex.quote(str(output))} 2>&1 < /dev/null"
+        path = f'PATH="{self._folder}/bin:$PATH"'
+        stdin.write(f"({path}; {redirected}); echo $?\n")
+        stdin.flush()
+        answer = stdout.readline()
+        assert answer, (self._folder / "simhost.log").read_text()
+        said = output.read_text()
+        assert not check or answer == "0\n", f"{command}: {said}"
+        return int(answer), said
+
+    def write(self, path: str, text: str) -> None:
+        """Write a file where the host sees it."""
+        file = self._folder / "written"
+        file.write_text(text)
+        self.run(f"cp {shlex.quote(str(file))} {shlex.quote(path)}")
+
+    def ask_doctor(self, generation: str) -> Told:
+        """As a program would."""
+        status, said = self.run(f"{self._doctor(generation)} --json 2>&-", check=False)
+        assert status in (0, 1), said
+        return Told(status, json.loads(said))
+
+    def text(self, generation: str) -> str:
+        """What the doctor tells people."""
+        return self.run(self._doctor(generation), check=False)[1]
+
+    def _doctor(self, generation: str) -> str:
+        words = [sys.executable, "-m", "sev_driver.cmd.doctor"]
+        words += ["--generation", generation, "--nova-conf", str(self.nova_conf)]
+        return shlex.join([*words, "--guest-memory", "256"])
+
+    def start_guest(self, name: str, novas: bool = False) -> str:
+        """Start an encrypted guest; its uuid."""
+        own = str(uuid.uuid4())
+        file = self._folder / f"{name}.xml"
+        file.write_text(
+            _GUEST.format(name=name, uuid=own, more=_NOVAS if novas else "")
+        )
+        self.run(f"virsh create --paused {shlex.quote(str(file))}")
+        return own
+
+    def end(self) -> None:
+        self._process.communicate(timeout=30)
+        self._log.close()
+        assert self._process.returncode == 0
+
+
+_NOVAS = """
+  <metadata>
+    <nova:instance xmlns:nova="http://openstack.org/xmlns/libvirt/nova/1.1">
+      <nova:name>server</nova:name>
+    </nova:instance>
+  </metadata>"""
+_GUEST = """
+<domain type='kvm'><name>{name}</name><uuid>{uuid}</uuid><memory unit='MiB'>64</memory>
+  {more}
+  <os firmware='efi'>
+    <type arch='x86_64' machine='q35'>hvm</type>
+    <firmware>
+      <feature enabled='no' name='secure-boot'/>
+      <feature enabled='no' name='enrolled-keys'/>
+    </firmware>
+  </os>
+  <features><acpi/></features>
+  <memoryBacking><locked/></memoryBacking>
+  <devices>
+    <controller type='usb' model='none'/><memballoon model='none'/>
+  </devices>
+  <launchSecurity type='sev'>
+    <cbitpos>51</cbitpos><reducedPhysBits>1</reducedPhysBits><policy>0x33</policy>
+  </launchSecurity>
+</domain>"""
+
+
+@contextmanager
+def doctors_host(folder: Path, *options: str) -> Iterator[DoctorsHost]:
+    host = DoctorsHost(folder / "host", *options)
+    try:
+        yield host
+    finally:
+        host.end()
+
+
+class Advice:
+    """What a remedy says, done as it is written."""
+
+    def __init__(self, host: DoctorsHost, remedy: str) -> None:
+        self._host = host
+        self._remedy = remedy
+
+    def follow(self) -> list[str]:
+        """What was done of it; nothing where it is no more than words."""
+        return [*self._options(), *self._commands()]
+
+    def _options(self) -> Iterator[str]:
+        pattern = r"set \[(\w+)\] (\w+) = (\S+) in (\S+?)[,;]"
+        for section, name, value, path in re.findall(pattern, self._remedy):
+            text = Path(path).read_text()
+            # As one edits a file: the line that is there is changed, or one is added.
+            line, old = f"{name} = {value}\n", rf"^{name}\s*=.*\n"
+            if re.search(old, text, re.MULTILINE):
+                text = re.sub(old, line, text, flags=re.MULTILINE)
+            else:
+                text = text.replace(f"[{section}]\n", f"[{section}]\n{line}")
+            Path(path).write_text(text)
+            yield line.strip()
+
+    def _commands(self) -> Iterator[str]:
+        patterns = (
+            r"mount -o remount,[\w,]+ /dev/sev",
+            r"rm -r /var/cache/libvirt/qemu/capabilities",
+            r"virsh destroy \S+(?=;|,|$)",
+            r"systemctl (?:start|restart) libvirtd",
+        )
+        for command in re.findall("|".join(patterns), self._remedy):
+            self._host.run(command)
+            yield command
