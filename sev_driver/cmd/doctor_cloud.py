@@ -33,7 +33,7 @@ from sev_driver.doctor.cloud_facts import (
 )
 from sev_driver.doctor.cloud_session import CloudSession, Unreachable
 from sev_driver.doctor.finding import exit_status
-from sev_driver.doctor.pairing import FITTING
+from sev_driver.doctor.pairing import fitting
 
 _CLOUD = """\
 Look at flavors, images, hosts and slots of a cloud with its credentials. Nothing is
@@ -224,7 +224,7 @@ def _answers(
     session: CloudSession, flavor: Flavor, image: asked.Image | None, nova: int
 ) -> dry_run.Answers | Unread:
     try:
-        query = candidates.query(flavor, image or FITTING, nova)
+        query = candidates.query(flavor, image or fitting(flavor, nova), nova)
     except ValueError:
         return Unread("there is nothing to ask for")  # the dry run says why
     return session.part(

@@ -26,11 +26,13 @@ from sev_driver.traits import choose
 class Unread:
     """What was not told, and why.
 
-    ``refused``: these credentials may not read it; else it could not be read.
+    ``refused``: these credentials may not read it; else it could not be read, and
+    ``remedy`` says what to do.
     """
 
     reason: str
     refused: bool = False
+    remedy: str = "see that the service runs and answers, and try again"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,6 +22,7 @@ from sev_driver.doctor.cloud_facts import Cloud, Slots, Unread
 from sev_driver.doctor.dry_run import DryRun
 from sev_driver.doctor.finding import Finding, Verdict, exit_status
 from sev_driver.doctor.render import line, wrapped
+from sev_driver.requirements import Requirement
 
 #: Of the JSON; a number more where something is taken away or changes its meaning.
 FORMAT = 1
@@ -96,6 +97,10 @@ def _lines(
 
 
 def _manual(finding: Finding) -> str:
+    """Return where the manual tells of a check; one of the driver's is a message."""
+    name = finding.check.id.partition(".")[2]
+    if name in {requirement.value for requirement in Requirement}:
+        return f"admin/messages.html#message-{name}"
     return "admin/doctor-cloud.html#doctor-" + finding.check.id.replace(".", "-")
 
 

@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -24,6 +25,12 @@ from sev_driver.doctor.cloud_facts import Unread, nova_releases
 TIMEOUT = 60
 
 Part = TypeVar("Part")
+
+#: What Placement begins each refusal with.
+_PREAMBLE = (
+    "The server could not comply with the request since it is either malformed or "
+    "otherwise incorrect."
+)
 
 
 class Unreachable(Exception):
@@ -104,10 +111,20 @@ class CloudSession:
                     f"that takes an administrator's",
                     refused=True,
                 )
+            if status == 400:
+                return Unread(
+                    f"{title} refuses what it is asked: {_words(error)}",
+                    remedy="Nova asks the same: mend the trait and resources keys",
+                )
             return Unread(f"{title} cannot be read: {_words(error)}")
 
 
 def _words(error: Exception) -> str:
-    """Return an error's first line, without the stop."""
+    """Return what an error says, without the stop; of a service's, its own words."""
+    response: Any = getattr(error, "response", None)
+    with contextlib.suppress(AttributeError, LookupError, TypeError, ValueError):
+        # As the API working group has it, and Placement does.
+        detail = str(response.json()["errors"][0]["detail"])
+        return " ".join(detail.split()).removeprefix(_PREAMBLE).strip(". ")
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0].rstrip(". ")

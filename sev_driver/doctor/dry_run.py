@@ -23,7 +23,7 @@ from sev_driver.doctor import candidates, flavors
 from sev_driver.doctor.cloud_facts import Cloud, Flavor, Unread
 from sev_driver.doctor.domain_sketch import Sketch, draw
 from sev_driver.doctor.finding import Finding, Verdict, exit_status
-from sev_driver.doctor.pairing import FITTING, violations
+from sev_driver.doctor.pairing import fitting, violations
 from sev_driver.doctor.places import Place, Question, judge
 from sev_driver.doctor.subject import Subject, short
 from sev_driver.requirements import GuestRequest
@@ -69,14 +69,14 @@ def run(
     :param answers: Placement's; Unread: where it was not asked, and why.
     """
     subject = Subject("plan", "guest", READS)
-    picture = image or FITTING
+    picture = image or fitting(flavor, cloud.nova)
     try:
         request, found = violations(flavor, picture, cloud.nova)
     except ValueError:
         seen = "an amount in the flavor's resources keys is no number"
         told = subject.finding("amount", Verdict.FAIL, seen, "write a whole number")
         return DryRun(flavor, picture, cloud.nova, None, (told,))
-    findings = list(_asked(subject, request, image))
+    findings = list(_asked(subject, request, picture, image is None))
     if request is None:
         return DryRun(flavor, picture, cloud.nova, None, tuple(findings))
     for violation in found:
@@ -97,7 +97,7 @@ def run(
 
 
 def _asked(
-    subject: Subject, request: GuestRequest | None, image: asked.Image | None
+    subject: Subject, request: GuestRequest | None, image: asked.Image, taken: bool
 ) -> Iterator[Finding]:
     if request is None:
         seen = "neither the flavor nor the image asks for encryption by AMD SEV"
@@ -106,8 +106,8 @@ def _asked(
         return
     seen = f"{' and '.join(request.requesters)} asks for {request.model.title}"
     yield subject.finding("asks", Verdict.PASS, seen)
-    if image is None:
-        given = " and ".join(f"{k}={v}" for k, v in FITTING.properties.items())
+    if taken:
+        given = " and ".join(f"{k}={v}" for k, v in image.properties.items())
         seen = f"no image was named: one with {given} is taken for granted"
         yield subject.finding("image", Verdict.SKIP, seen)
 
@@ -133,5 +133,5 @@ def _hosts(
         return places, subject.finding("hosts", Verdict.PASS, seen)
     first = f", {places[0].host} since {places[0].why}" if len(places) == 1 else ""
     seen = f"none of {len(places)} would take it{first}"
-    remedy = "free or add what is lacking there, below; or ask for another generation"
+    remedy = "free there what is lacking, add hosts that have it, or ask for less"
     return places, subject.finding("hosts", Verdict.FAIL, seen, remedy)

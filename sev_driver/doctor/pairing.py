@@ -21,6 +21,7 @@ from sev_driver import asked, pools, requirements
 from sev_driver.capabilities import HostCapabilities
 from sev_driver.doctor import candidates
 from sev_driver.doctor.cloud_facts import Flavor, Image, release
+from sev_driver.model import MemoryEncryptionModel
 from sev_driver.requirements import GuestRequest, Violation
 from sev_driver.reshape import SLOT
 
@@ -28,6 +29,7 @@ from sev_driver.reshape import SLOT
 FITTING = asked.Image(
     "any image", {"hw_firmware_type": "uefi", "hw_firmware_stateless": "true"}
 )
+_FITTING_WITH_VARIABLES = asked.Image("any image", {"hw_firmware_type": "uefi"})
 SILENT = Flavor("", "that asks for nothing", 1, 1, 0, {})
 
 _HOST_UNKNOWN = HostCapabilities(())
@@ -56,6 +58,14 @@ def violations(
             for violation in pools.check(request, {"host": {"resources": {}}}, str)
         )
     return request, found
+
+
+def fitting(flavor: Flavor, nova: int) -> asked.Image:
+    """Return an image that has what the flavor's guests need, and no more."""
+    request = asked.request(flavor.asked, FITTING, release(nova))
+    if request is not None and request.model is MemoryEncryptionModel.AMD_SEV_SNP:
+        return FITTING
+    return _FITTING_WITH_VARIABLES
 
 
 def asks(request: GuestRequest) -> str:

@@ -41,8 +41,7 @@ class Subject:
         about = Check(f"{self.kind}.read", self.name, self.reads)
         if why.refused:
             return Finding(about, Verdict.SKIP, why.reason)
-        remedy = "see that the service runs and answers, and try again"
-        return Finding(about, Verdict.FAIL, why.reason, remedy)
+        return Finding(about, Verdict.FAIL, why.reason, why.remedy)
 
 
 def short(names: Sequence[str], most: int = 5) -> str:

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import importlib.resources
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from a_cloud import ON, REFUSED, UEFI, cloud, flavor, image
 from sev_driver.doctor import cloud_report, dry_run
 from sev_driver.doctor.cloud_facts import Cloud
 
+MANUAL = Path(__file__).parents[2] / "doc/source/admin/doctor-cloud.rst"
 NOBODY = dry_run.Answers({}, {})
 
 
@@ -90,6 +93,33 @@ def test_what_was_skipped_says_why() -> None:
     told = text(cloud(flavors=REFUSED, images=REFUSED, computes=REFUSED, slots=REFUSED))
     assert told.count("- SKIP") == 4 and told.count("HTTP 403") == 4
     assert told.endswith("4 checks: 4 skipped.\n")
+
+
+@pytest.mark.parametrize(
+    ("module", "kinds"),
+    [
+        ("flavors", ["flavor"]),
+        ("images", ["image"]),
+        ("cloud_hosts", ["host"]),
+        ("dry_run", ["plan"]),
+        ("subject", ["flavor", "image", "service", "host", "plan"]),
+    ],
+)
+def test_the_manual_has_each_check(module: str, kinds: list[str]) -> None:
+    source = importlib.resources.files("sev_driver.doctor") / f"{module}.py"
+    names = re.findall(r'(?:finding\(\s*"|kind}\.)([a-z-]+)"', source.read_text())
+    text = MANUAL.read_text()
+    assert names
+    for kind in kinds:
+        for name in names:
+            assert f".. _doctor-{kind}-{name}:" in text, f"{kind}.{name}"
+
+
+def test_what_the_driver_refuses_is_among_its_messages() -> None:
+    plan = dry_run.run(flavor(ON), image({}).asked, cloud(), NOBODY)
+    asks, firmware = cloud_report.plan_json(plan)["findings"]
+    assert asks["manual"] == "admin/doctor-cloud.html#doctor-plan-asks"
+    assert firmware["manual"] == "admin/messages.html#message-firmware-type"
 
 
 def test_the_text_of_a_plan() -> None:
