@@ -29,6 +29,7 @@ from typing import Any, NoReturn
 from sev_driver.cmd.doctor_cloud import add_cloud, add_plan
 from sev_driver.doctor import render
 from sev_driver.doctor.archive import (
+    PACKED_BYTES,
     Archive,
     MalformedArchive,
     Recording,
@@ -120,7 +121,7 @@ def _here(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Evide
 def _saved(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Evidence:
     try:
         with open(options.archive, "rb") as file:
-            archive = unpack(file.read())
+            archive = unpack(file.read(PACKED_BYTES + 1))
     except OSError as error:
         _refuse(parser, options.archive, error.strerror or str(error))
     except MalformedArchive as error:

@@ -33,7 +33,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 
 #: Far above what a host has: some hundred members, a few hundred KiB.
-_PACKED_BYTES = 16 * 1024 * 1024
+PACKED_BYTES = 16 * 1024 * 1024
 _UNPACKED_BYTES = 64 * 1024 * 1024
 _MEMBERS = 8192
 
@@ -132,7 +132,7 @@ def unpack(data: bytes) -> Archive:
 
     :raises MalformedArchive: it is not what :func:`pack` writes.
     """
-    if len(data) > _PACKED_BYTES:
+    if len(data) > PACKED_BYTES:
         raise MalformedArchive("it is larger than any archive of sev-doctor")
     try:
         members = _members(_inflated(data))

@@ -32,7 +32,8 @@ SNP = MemoryEncryptionModel.AMD_SEV_SNP
 
 _CPU = "AMD CBS > CPU Common Options"
 _NBIO = "AMD CBS > NBIO Common Options"
-_OFF = frozenset({Obstacle.PARAMETER_OFF, Obstacle.PARAMETER_MISSING})
+#: A parameter that is missing is the kernel's matter.
+_OFF = frozenset({Obstacle.PARAMETER_OFF})
 
 #: The first kernel that takes the flag sev_snp away where there is no RMP table.
 _TELLS_OF_RMP: Version = (6, 9, 0)

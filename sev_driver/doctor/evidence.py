@@ -31,6 +31,9 @@ from sev_driver.source import Status
 Value = TypeVar("Value")
 
 
+NOT_LOOKED_FOR = "it was not looked for"
+
+
 @dataclasses.dataclass(frozen=True)
 class Fact(Generic[Value]):
     """One thing that was looked for.
@@ -118,7 +121,7 @@ class Descriptor:
     path: str
     firmware: FirmwareDescriptor | None
     error: str = ""
-    file: Fact[Status] = Fact(unknown="it was not looked for")
+    file: Fact[Status] = Fact(unknown=NOT_LOOKED_FOR)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +134,7 @@ class Memory:
 
 
 #: Any: it has no value, whatever would be read.
-_NOT_READ: Fact[Any] = Fact(unknown="it was not looked for")
+_NOT_READ: Fact[Any] = Fact(unknown=NOT_LOOKED_FOR)
 
 
 @dataclasses.dataclass(frozen=True)

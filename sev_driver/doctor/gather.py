@@ -28,7 +28,11 @@ from sev_driver.facts import HostFacts, Version, Versions
 from sev_driver.source import Source, Status, decoded
 
 #: In the order in which nova-compute reads them.
-NOVA_FILES = ("/usr/share/nova/nova-dist.conf", "/etc/nova/nova.conf")
+NOVA_FILES = (
+    "/usr/share/nova/nova-dist.conf",
+    "/etc/nova/nova.conf",
+    "/etc/nova/nova-compute.conf",
+)
 NOVA_FOLDER = "/etc/nova/nova.conf.d"
 
 #: The processor's own words, and libvirt's.
@@ -65,7 +69,9 @@ def gather(of: Source, questions: Questions, conf: Sequence[str] = ()) -> Eviden
         selinux=reading.file(of, "/sys/fs/selinux/enforce", str.strip),
         qemu_conf=reading.fact(lambda: reading.qemu_conf(of)),
         libvirt=reading.fact(
-            lambda: of.ask("asked/libvirt/uri", questions.reach).decode()
+            lambda: of.ask("asked/libvirt/uri", questions.reach).decode(
+                "utf-8", "replace"
+            )
         ),
         domains=reading.fact(
             lambda: running_domains.parse(
@@ -81,8 +87,10 @@ def gather(of: Source, questions: Questions, conf: Sequence[str] = ()) -> Eviden
 
 def _nova_files(of: Source, conf: Sequence[str]) -> Mapping[str, Fact[bytes]]:
     """Return what is kept of each file, by path, in the order of reading."""
-    listed = of.ask("asked/nova/files", lambda: json.dumps(_conf_files(conf)).encode())
-    return {path: _nova_file(of, path) for path in decoded(listed)}
+    names = json.dumps(_conf_files(conf)).encode()
+    listed = reading.fact(lambda: decoded(of.ask("asked/nova/files", lambda: names)))
+    paths = (path for path in listed.value or () if isinstance(path, str))
+    return {path: _nova_file(of, path) for path in paths}
 
 
 def _conf_files(conf: Sequence[str]) -> list[str]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from sev_driver import slot_counts
 from sev_driver.capabilities import Obstacle
 from sev_driver.detection import CACHE
-from sev_driver.doctor.evidence import Evidence, Opening
+from sev_driver.doctor.evidence import NOT_LOOKED_FOR, Evidence, Opening
 from sev_driver.doctor.finding import Check
 from sev_driver.doctor.tree import (
     Judgement,
@@ -40,6 +40,8 @@ def _reach(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
     libvirt = evidence.libvirt
     if libvirt.value is not None:
         return passed(f"{libvirt.value} answers")
+    if libvirt.unknown == NOT_LOOKED_FOR:
+        return skipped(libvirt.unknown)
     why = libvirt.unknown or "it is not there"
     if "libvirt-python" in why:
         remedy = "run sev-doctor with the Python that runs nova-compute"

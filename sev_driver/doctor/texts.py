@@ -18,11 +18,9 @@ from collections.abc import Iterable
 
 from sev_driver.doctor.evidence import Memory, Processor
 
-_FIELD = re.compile(r"^([\w ()-]{1,40}?)\s*:\s*(.*)$", re.MULTILINE)
 _MEMINFO = re.compile(r"^(\w+):\s+(\d{1,18}) kB$", re.MULTILINE | re.ASCII)
 _MEMLOCK = re.compile(r"^Max locked memory\s+(\d{1,20}|unlimited)\s", re.MULTILINE)
 _CAPABILITIES = re.compile(r"^CapEff:\s+([0-9a-f]{1,16})$", re.MULTILINE | re.ASCII)
-_SETTING = re.compile(r'^(\w+)\s*=\s*"?([^"#]*?)"?\s*$', re.MULTILINE)
 
 #: Lines of the kernel's log that concern SEV.
 _CONCERNS = re.compile(r"\b(SEV|SNP|SME|RMP|ccp|PSP|AMD-Vi|iommu|kvm_amd)\b|/dev/sev\b")
@@ -53,8 +51,10 @@ def sift_command_line(text: bytes) -> bytes:
 def processor(cpuinfo: str) -> Processor:
     """Read the first processor of /proc/cpuinfo."""
     fields: dict[str, str] = {}
-    for match in _FIELD.finditer(cpuinfo):
-        fields.setdefault(match[1].strip(), match[2].strip())
+    for line in cpuinfo.splitlines():
+        name, colon, value = line.partition(":")
+        if colon:
+            fields.setdefault(name.strip(), value.strip())
     return Processor(
         fields.get("vendor_id", ""),
         _number(fields.get("cpu family")),
@@ -102,8 +102,9 @@ def sift_qemu_conf(text: bytes) -> bytes:
 
 
 def qemu_conf(text: str) -> dict[str, str]:
-    return {
-        match[1]: match[2]
-        for match in _SETTING.finditer(text)
-        if match[1] in _QEMU_CONF
-    }
+    found = {}
+    for line in text.splitlines():
+        name, equals, value = line.partition("=")
+        if equals and name.strip() in _QEMU_CONF:
+            found[name.strip()] = value.partition("#")[0].strip().strip('"')
+    return found
