@@ -13,12 +13,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sev_driver.doctor import tree
 from sev_driver.doctor.diagnosis import Diagnosis, Models
 from sev_driver.doctor.finding import Finding, Verdict
 from sev_driver.model import MemoryEncryptionModel
@@ -109,57 +109,81 @@ def as_text(
     for category, findings in _by_category(diagnosis, quiet):
         if not quiet:
             lines.append(_TITLES.get(category, category))
-        cut = [each for each in findings if not verbose and _is_cut(each[0])]
-        for finding, models in findings:
-            if (finding, models) in cut:
-                continue
-            title = finding.check.title + _of(models, diagnosis)
-            lines.append(line(finding.verdict, title, colour))
-            if verbose or finding.verdict is not Verdict.PASS:
-                lines += wrapped(finding.seen, width)
-            if finding.remedy:
-                lines += wrapped(finding.remedy, width, "→ ")
-            if verbose:
-                lines += wrapped(f"Reads {finding.check.reads}.", width)
-                lines += wrapped(f"See {manual(finding)}", width)
-        for why, titles in _reasons(cut, diagnosis).items():
-            lines.append(line(Verdict.SKIP, why, colour))
-            lines += wrapped(", ".join(titles), width)
+        for row in findings if verbose else _shortened(findings):
+            lines += _row(row, len(diagnosis.findings), width, colour, verbose)
     if not quiet:
         lines += ["", *_summary(diagnosis)]
-    return "".join(line + "\n" for line in lines)
+    return "".join(each + "\n" for each in lines)
 
 
-Told = list[tuple[Finding, Models]]
+@dataclasses.dataclass(frozen=True)
+class _Row:
+    """A finding, the checks that it is of, and for which generations each."""
+
+    finding: Finding
+    checks: tuple[tuple[str, Models], ...]
 
 
-def _by_category(diagnosis: Diagnosis, quiet: bool) -> Iterator[tuple[str, Told]]:
-    told = diagnosis.merged()
-    if quiet:
-        told = [each for each in told if each[0].verdict in _WRONG]
-    for category, findings in itertools.groupby(told, lambda t: t[0].check.category):
-        yield category, list(findings)
+def _by_category(diagnosis: Diagnosis, quiet: bool) -> Iterator[tuple[str, list[_Row]]]:
+    rows = [
+        _Row(finding, ((finding.check.title, models),))
+        for finding, models in diagnosis.merged()
+        if not quiet or finding.verdict in _WRONG
+    ]
+    for category, found in itertools.groupby(rows, lambda r: r.finding.check.category):
+        yield category, list(found)
 
 
-def _is_cut(finding: Finding) -> bool:
-    """Whether it was skipped for what is above it."""
-    return finding.verdict is Verdict.SKIP and finding.seen.startswith(tree.CUT)
+def _shortened(rows: Iterable[_Row]) -> list[_Row]:
+    """Return one row for all that passes of a check, and for all skipped alike."""
+    found: dict[object, _Row] = {}
+    for row in rows:
+        finding = row.finding
+        key: object = finding
+        if finding.verdict is Verdict.PASS:
+            key = finding.check.id
+        elif finding.verdict is Verdict.SKIP:
+            key = finding.verdict, finding.seen
+        known = found.get(key)
+        if known is not None:
+            row = dataclasses.replace(known, checks=_joined(known.checks + row.checks))
+        found[key] = row
+    return list(found.values())
 
 
-def _reasons(cut: Told, diagnosis: Diagnosis) -> dict[str, list[str]]:
-    """Return the titles of what was skipped, by the reason."""
-    found: dict[str, list[str]] = {}
-    for finding, models in cut:
-        title = finding.check.title + _of(models, diagnosis)
-        found.setdefault(finding.seen, []).append(title)
-    return found
+def _joined(checks: Iterable[tuple[str, Models]]) -> tuple[tuple[str, Models], ...]:
+    """Return each title once, with all its generations."""
+    found: dict[str, list[MemoryEncryptionModel]] = {}
+    for title, models in checks:
+        found.setdefault(title, []).extend(models)
+    order = tuple(MemoryEncryptionModel)
+    return tuple(
+        (title, tuple(sorted(set(models), key=order.index)))
+        for title, models in found.items()
+    )
 
 
-def _of(models: Models, diagnosis: Diagnosis) -> str:
-    """Return for which generations, where not for all that were looked at."""
-    if len(models) == len(diagnosis.findings):
-        return ""
-    return f" [{', '.join(_short(model) for model in models)}]"
+def _row(
+    row: _Row, generations: int, width: int, colour: bool, verbose: bool
+) -> Iterator[str]:
+    """:param generations: how many were looked at: of all of them none is named."""
+    finding = row.finding
+    titles = ", ".join(
+        title
+        if len(models) == generations
+        else f"{title} [{', '.join(_short(model) for model in models)}]"
+        for title, models in row.checks
+    )
+    first, *more = wrapped(titles, width)
+    yield line(finding.verdict, first.strip(), colour)
+    yield from more
+    if verbose or finding.verdict is not Verdict.PASS:
+        yield from wrapped(finding.seen, width)
+    if finding.remedy:
+        yield from wrapped(finding.remedy, width, "→ ")
+    if verbose:
+        yield from wrapped(f"Reads {finding.check.reads}.", width)
+        yield from wrapped(f"See {manual(finding)}", width)
 
 
 def line(verdict: Verdict, text: str, colour: bool) -> str:

@@ -1,0 +1,173 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""render: a diagnosis as text and as JSON, against goldens and the schema.
+
+``REGENERATE_GOLDENS=1`` writes the goldens anew.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+
+import nova_evidence
+import pytest
+from host_facts import EVERYTHING, OVMF
+from test_cmd_capabilities import HOSTS
+from test_doctor_categories import GENOA, OFF, SNP_OFF, facts_of
+
+from sev_driver.doctor import render
+from sev_driver.doctor.categories import NODES
+from sev_driver.doctor.diagnosis import Diagnosis, diagnose
+from sev_driver.doctor.evidence import Daemon, Descriptor, Evidence, Fact, Iommu
+from sev_driver.doctor.finding import Verdict
+from sev_driver.facts import HostFacts
+from sev_driver.model import MemoryEncryptionModel
+from sev_driver.source import Status
+
+ROOT = pathlib.Path(__file__).parents[2]
+GOLDENS = ROOT / "tests/data/doctor"
+SCHEMA = pathlib.Path(render.__file__).parent / "schema.json"
+SEV, SEV_ES, SEV_SNP = MemoryEncryptionModel
+
+CONF = """
+[DEFAULT]
+compute_driver = sev_driver.SEVDriver
+ram_allocation_ratio = 1.0
+reserved_host_memory_mb = 135000
+[libvirt]
+num_memory_encrypted_guests = 200
+[sev]
+num_sev_es_guests = 40
+"""
+
+
+def evidence(facts: HostFacts, **changes: object) -> Evidence:
+    """A host of which all is known."""
+    found = nova_evidence.evidence(
+        CONF,
+        facts=facts,
+        processor=Fact(GENOA),
+        command_line=Fact("iommu=pt"),
+        modules=Fact(frozenset({"kvm_amd", "ccp"})),
+        kernel_log=Fact(()),
+        kvm_device=Fact(Status("c", 0o660, "root", "kvm")),
+        sev_device=Fact(Status("c", 0o600, "root", "root")),
+        iommu=Fact(Iommu(4, 60, frozenset({"identity"}))),
+        daemon=Fact(Daemon("libvirtd", 812, 64 << 20, True)),
+        apparmor=Fact("Y"),
+        selinux=Fact(),
+        qemu_conf=Fact({}),
+        libvirt=Fact("qemu:///system"),
+        descriptors=(
+            Descriptor(
+                "/usr/share/qemu/firmware/60-ovmf-amdsev.json",
+                OVMF,
+                file=Fact(Status("-", 0o644, "root", "root")),
+            ),
+        ),
+    )
+    return dataclasses.replace(found, **changes)  # type: ignore[arg-type]
+
+
+NO_SME = Fact(dataclasses.replace(GENOA, flags=frozenset({"svm"})))
+
+
+def all_three(found: Evidence) -> Diagnosis:
+    return diagnose(NODES, found, SEV, MemoryEncryptionModel)
+
+
+#: By name: what is judged, and how it is printed.
+SCREENS: dict[str, tuple[Diagnosis, dict[str, bool]]] = {
+    "everything": (all_three(evidence(EVERYTHING)), {}),
+    "everything-verbose": (
+        diagnose(NODES, evidence(EVERYTHING), SEV_SNP),
+        {"verbose": True},
+    ),
+    "everything-quiet": (diagnose(NODES, evidence(EVERYTHING), SEV), {"quiet": True}),
+    "sme-off": (all_three(evidence(OFF, processor=NO_SME)), {}),
+    "sme-off-quiet": (
+        all_three(evidence(OFF, processor=NO_SME)),
+        {"quiet": True},
+    ),
+    "passthrough-iommu": (diagnose(NODES, evidence(SNP_OFF), SEV_SNP), {}),
+    "colour": (diagnose(NODES, evidence(SNP_OFF), SEV_SNP), {"colour": True}),
+}
+
+
+def golden(name: str, text: str) -> str:
+    path = GOLDENS / name
+    if os.environ.get("REGENERATE_GOLDENS"):
+        path.write_text(text)
+    return path.read_text()
+
+
+@pytest.mark.parametrize("name", SCREENS)
+def test_what_people_read(name: str) -> None:
+    diagnosis, options = SCREENS[name]
+    text = render.as_text(diagnosis, **options)  # type: ignore[arg-type]
+    assert text == golden(f"{name}.txt", text)
+
+
+@pytest.mark.parametrize("name", ["everything", "sme-off"])
+def test_what_programs_read(name: str) -> None:
+    text = json.dumps(render.as_json(SCREENS[name][0]), indent=2) + "\n"
+    assert text == golden(f"{name}.json", text)
+
+
+def validate(document: object) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads(SCHEMA.read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.Draft202012Validator(schema).validate(document)
+
+
+@pytest.mark.parametrize("path", HOSTS, ids=lambda path: path.stem)
+def test_the_json_of_every_host_is_of_the_schema(
+    path: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    found = Evidence(facts_of(path, tmp_path))
+    validate(render.as_json(all_three(found)))
+
+
+def test_the_schema_can_refuse() -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    good = render.as_json(SCREENS["sme-off"][0])
+    validate(good)
+    for wrong in (
+        {**good, "format": 2},
+        {**good, "more": 1},
+        {**good, "generation": "sev"},
+        {**good, "findings": [{**good["findings"][0], "verdict": "ok"}]},
+        {**good, "findings": [{**good["findings"][0], "id": "no category"}]},
+        {**good, "generations": {"amd-sev": {"would_run": False, "cause": None}}},
+    ):
+        with pytest.raises(jsonschema.ValidationError):
+            validate(wrong)
+
+
+def test_what_is_wrong_has_a_remedy_and_everything_words(
+    tmp_path: pathlib.Path,
+) -> None:
+    for path in HOSTS:
+        for finding, _ in all_three(Evidence(facts_of(path, tmp_path))).merged():
+            assert finding.seen
+            if finding.verdict in (Verdict.FAIL, Verdict.WARN):
+                assert finding.remedy, (path.stem, finding)
+            for words in (finding.seen, finding.remedy):
+                assert "\n" not in words and not words.endswith(".")
+
+
+def test_lines_keep_to_the_width() -> None:
+    text = render.as_text(SCREENS["sme-off"][0], width=60)
+    assert max(map(len, text.splitlines()[:-3])) <= 60
+    assert "\033" not in text
