@@ -81,22 +81,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _host(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     if options.save and options.archive:
         parser.error("--save writes what was read here, --from reads it elsewhere")
+    if options.nova_conf and options.archive:
+        parser.error("--nova-conf is read here, and --from has what was read elsewhere")
+    for path in options.nova_conf:
+        if not os.path.exists(path):
+            _refuse(parser, f"{path} cannot be read: there is no such file")
     evidence = _saved(parser, options) if options.archive else _here(parser, options)
     asked = _GENERATIONS.get(options.generation, MemoryEncryptionModel.AMD_SEV)
     evidence = dataclasses.replace(evidence, guest_mib=options.guest_memory)
     models = () if options.generation else tuple(MemoryEncryptionModel)
     diagnosis = diagnose(NODES, evidence, asked, models)
     if options.json:
-        print(json.dumps(render.as_json(diagnosis), indent=2))
+        _print(json.dumps(render.as_json(diagnosis), indent=2) + "\n")
     else:
         colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
         width = min(shutil.get_terminal_size().columns, _WIDTH)
         text = render.as_text(diagnosis, width, colour, options.verbose, options.quiet)
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            # A terminal without the symbols still has the words beside them.
-            sys.stdout.reconfigure(errors="replace")
-        sys.stdout.write(text)
+        _print(text)
     return diagnosis.exit_status
+
+
+def _print(text: str) -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal without the symbols still has the words beside them.
+        sys.stdout.reconfigure(errors="replace")
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read has seen enough; Python would tell of it once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _here(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Evidence:
@@ -111,26 +125,32 @@ def _here(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Evide
         now = datetime.datetime.now(datetime.timezone.utc)
         date = now.isoformat(timespec="seconds")
         try:
-            with open(options.save, "wb") as file:
-                file.write(pack(Archive(date, _version(), recording.answers)))
+            _write(options.save, pack(Archive(date, _version(), recording.answers)))
         except OSError as error:
-            parser.error(f"{options.save} cannot be written: {error.strerror}")
+            _refuse(parser, f"{options.save} cannot be written: {error.strerror}")
     return evidence
+
+
+def _write(path: str, data: bytes) -> None:
+    """Write a file that is of no concern to other users of this machine."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    with open(os.open(path, flags, 0o600), "wb") as file:
+        file.write(data)
 
 
 def _saved(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Evidence:
     try:
         with open(options.archive, "rb") as file:
             archive = unpack(file.read(PACKED_BYTES + 1))
-    except OSError as error:
-        _refuse(parser, options.archive, error.strerror or str(error))
-    except MalformedArchive as error:
-        _refuse(parser, options.archive, str(error))
+    except (OSError, MalformedArchive) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        _refuse(parser, f"{options.archive} cannot be read: {why}")
     return gather(archive, Nobody())
 
 
-def _refuse(parser: argparse.ArgumentParser, path: str, why: str) -> NoReturn:
-    parser.error(f"{path} cannot be read: {why}")
+def _refuse(parser: argparse.ArgumentParser, why: str) -> NoReturn:
+    """End in one line: it is no matter of how the command is written."""
+    parser.exit(2, f"{parser.prog}: {why}\n")
 
 
 def _version() -> str:

@@ -1,0 +1,187 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""sev-doctor on a host: what it prints, writes and returns."""
+
+import gzip
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+from test_doctor_gather import ANSWERS, NOVA_CONF
+
+from sev_driver.cmd import doctor
+from sev_driver.doctor import archive
+from sev_driver.doctor.archive import Archive, Failure
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+#: A host with SEV alone, of which all is well; ANSWERS less its iommu=pt.
+GOOD: dict[str, bytes | Failure] = {
+    **ANSWERS,
+    "folders/sys/module": b'["ccp", "kvm_amd"]',
+    "asked/nova/files": b"[]",
+    "files/proc/meminfo": b"MemTotal: 99999999 kB\nMemAvailable: 88888888 kB\n",
+}
+
+
+def saved(path: pathlib.Path, **changes: bytes) -> str:
+    answers = {
+        **GOOD,
+        **{name.replace("__", "/"): each for name, each in changes.items()},
+    }
+    path.write_bytes(archive.pack(Archive("2026-01-01", "1.0", answers)))
+    return str(path)
+
+
+def test_exit_status_is_of_the_generation_asked_for(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = saved(tmp_path / "host.tgz")
+    assert doctor.main(["--from", file]) == 0
+    shown = capsys.readouterr().out
+    assert "AMD SEV: a guest would run." in shown
+    assert "AMD SEV-SNP: no guest would run" in shown
+    assert doctor.main(["--from", file, "--generation", "sev"]) == 0
+    assert "SEV-SNP" not in capsys.readouterr().out
+    assert doctor.main(["--from", file, "--generation", "sev-snp"]) == 1
+
+
+def test_json_and_quiet(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = saved(
+        tmp_path / "host.tgz", files__sys__module__kvm_amd__parameters__sev=b"N"
+    )
+    assert doctor.main(["--from", file, "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["generations"]["amd-sev"] == {
+        "would_run": False,
+        "cause": "kernel.parameter",
+    }
+    assert doctor.main(["--from", file, "--quiet", "--generation", "sev"]) == 1
+    shown = capsys.readouterr().out
+    assert "FAIL" in shown and "PASS" not in shown
+    # Nothing of it is a terminal.
+    assert "\033" not in shown
+
+
+def test_a_save_is_read_alike_elsewhere(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    conf, file = tmp_path / "nova.conf", tmp_path / "host.tgz"
+    conf.write_text(NOVA_CONF)
+    here = ["--nova-conf", str(conf), "--connect", "test:///nowhere", "--json"]
+    status = doctor.main([*here, "--save", str(file)])
+    told = capsys.readouterr().out
+    conf.unlink()
+    assert doctor.main(["--from", str(file), "--json"]) == status
+    assert capsys.readouterr().out == told
+    assert b"PASSWORD" not in gzip.decompress(file.read_bytes())
+    # It is about a host, and of no concern to its other users.
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "no tar.gz"),
+        (b"\x1f\x8b" + bytes(40), "no tar.gz"),
+        (None, "No such file"),
+    ],
+)
+def test_a_bad_archive_is_one_line_and_2(
+    content: bytes | None,
+    words: str,
+    tmp_path: pathlib.Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "host.tgz"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(SystemExit) as ended:
+        doctor.main(["--from", str(file)])
+    assert ended.value.code == 2
+    *_, last = capsys.readouterr().err.strip().splitlines()
+    assert f"{file} cannot be read: " in last and words in last
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--generation", "tdx"], "invalid choice"),
+        (["--save", "a", "--from", "b"], "--save"),
+        (["--save", "/does/not/exist"], "cannot be written: No such file"),
+        (["--nova-conf", "/does/not/exist"], "/does/not/exist cannot be read"),
+        (["--from", "b", "--nova-conf", "c"], "--nova-conf"),
+        (["nonsense"], "invalid choice"),
+        (["--gen", "sev"], ""),
+    ],
+)
+def test_misuse_is_told_and_ends_with_2(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        doctor.main(arguments)
+    assert ended.value.code == 2
+    printed = capsys.readouterr()
+    assert words in printed.err
+    assert not printed.out
+
+
+WITHOUT = """
+import sys
+for name in ("nova", "libvirt", "oslo_config", "oslo_log", "openstack"):
+    sys.modules[name] = None
+import runpy
+runpy.run_module("sev_driver.cmd.doctor", run_name="__main__", alter_sys=True)
+"""
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", WITHOUT, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        encoding=environment.get("PYTHONIOENCODING", "utf-8"),
+        env={**os.environ, **environment},
+    )
+
+
+def test_it_needs_neither_nova_nor_libvirt(tmp_path: pathlib.Path) -> None:
+    told = run("--from", saved(tmp_path / "host.tgz"), "--json")
+    assert told.returncode == 0, told.stderr
+    here = run("--json")
+    assert here.returncode in (0, 1), here.stderr
+    findings = {each["id"]: each for each in json.loads(here.stdout)["findings"]}
+    assert "libvirt-python cannot be imported" in findings["libvirt.reach"]["seen"]
+
+
+def test_a_terminal_without_the_symbols_has_the_words(tmp_path: pathlib.Path) -> None:
+    file = saved(tmp_path / "host.tgz")
+    told = run("--from", file, PYTHONIOENCODING="ascii")
+    assert told.returncode == 0, told.stderr
+    assert "? PASS  AMD processor" in told.stdout
+
+
+def test_a_reader_that_goes_away_is_no_trouble(tmp_path: pathlib.Path) -> None:
+    file = saved(tmp_path / "host.tgz")
+    command = [sys.executable, "-m", "sev_driver.cmd.doctor", "--from", file, "--json"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert b"Traceback" not in process.stderr.read()
