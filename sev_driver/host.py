@@ -76,6 +76,8 @@ def connect(uri: str) -> WholeConnection:
         # A read-only one may not ask for domain capabilities (CVE-2019-10167).
         connection: WholeConnection = libvirt.open(uri)
     except libvirt.libvirtError as error:
+        # Else its words would stand in for those of an error still to come.
+        libvirt.virResetLastError()
         raise DetectionError(str(error)) from error
     return connection
 

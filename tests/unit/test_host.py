@@ -199,3 +199,17 @@ def test_all_that_the_host_shows_is_in_the_facts(root: pathlib.Path) -> None:
     assert facts.misc_capacity == {"sev": 15, "sev_es": 0}
     assert (facts.versions.libvirt, facts.versions.qemu) == ((9, 0, 0), (7, 2, 22))
     assert facts.firmware is not None and not facts.firmware.descriptors
+
+
+def test_libvirt_out_of_reach_is_told_and_not_taken_for_a_later_error() -> None:
+    with pytest.raises(DetectionError, match="/does/not/exist"):
+        host.connect("qemu:///system?socket=/does/not/exist")
+    assert str(libvirt.libvirtError("later")) == "later"
+
+
+def test_libvirts_own_test_driver_is_reached() -> None:
+    connection = host.connect("test:///default")
+    (domain,) = host.running(connection)
+    assert "<name>test</name>" in (host.read_xml(domain) or "")
+    assert host.read_versions(connection).libvirt
+    connection.close()
