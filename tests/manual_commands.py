@@ -23,6 +23,7 @@ SCENES = {
     "admin/slots.rst": "cloud",
     "admin/memory.rst": "cloud",
     "admin/detection.rst": "cloud",
+    "admin/troubleshooting.rst": "cloud",
     "admin/upgrade.rst": "cloud",
     "admin/maintenance.rst": "two hosts",
     "install/virtualenv.rst": "installation",
@@ -31,6 +32,11 @@ SCENES = {
 }
 
 HARDWARE = "what it shows is a real processor's, its firmware's and its kernel's"
+
+DOCTOR = (
+    "it looks at the host that it runs on, where a test has no libvirt, nova.conf or "
+    "SEV; doc/doctor_screen.py runs it on recorded hosts when the manual is built"
+)
 
 #: Commands that are not run as they are written, and why.
 NOT_RUN = {
@@ -52,6 +58,9 @@ NOT_RUN = {
     "grep . /sys/module/kvm_amd/parameters/{sev,ciphertext}*": (
         "the simulated host's are shown to Nova and libvirt alone"
     ),
+    "sev-doctor --generation sev": DOCTOR,
+    "sev-doctor --quiet": DOCTOR,
+    "sev-doctor cloud": "tests/unit/test_cmd_doctor_cloud.py runs it",
     "node_exporter --collector.textfile.directory=/var/lib/node_exporter": (
         "another program, which stays in the foreground"
     ),

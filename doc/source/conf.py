@@ -22,6 +22,7 @@ project = "sev_driver"
 copyright = "sev_driver contributors"
 extensions = [
     "matplotlib.sphinxext.plot_directive",
+    "doctor_screen",
     "oslo_config.sphinxext",
     "reckoned",
     "reno.sphinxext",
@@ -58,6 +59,13 @@ man_pages = [
         "man/sev-capabilities",
         "sev-capabilities",
         "what sev_driver would conclude of a host that is far away",
+        "",
+        1,
+    ),
+    (
+        "man/sev-doctor",
+        "sev-doctor",
+        "what keeps encrypted guests from running, and how to mend it",
         "",
         1,
     ),

@@ -25,6 +25,8 @@ from devcloud.testing import CloudFixture
 
 #: Where a host's nova-compute has its log, in the manual.
 LOG = "/var/log/nova/nova-compute.log"
+#: Console scripts, by what follows sev-, and their modules.
+OWN = {"capabilities": "capabilities", "doctor": "doctor", "driver-link": "link"}
 IN_A_CLOUD = [page for page, scene in SCENES.items() if scene == "cloud"]
 
 
@@ -38,9 +40,14 @@ def environment(folder: Path) -> dict[str, str]:
     """Of somebody who has just logged in, with this environment's programs."""
     programs = folder / "programs"
     programs.mkdir()
-    # Whoever may run these tests is root already.
-    (programs / "sudo").write_text('#!/bin/sh\nexec "$@"\n')
-    (programs / "sudo").chmod(0o755)
+    # Whoever may run these tests is root already. The driver's own are the tree's.
+    scripts = {"sudo": 'exec "$@"'} | {
+        f"sev-{name}": f'exec {sys.executable} -m sev_driver.cmd.{module} "$@"'
+        for name, module in OWN.items()
+    }
+    for name, text in scripts.items():
+        (programs / name).write_text(f"#!/bin/sh\n{text}\n")
+        (programs / name).chmod(0o755)
     here = Path(sys.executable).parent
     return {
         "PATH": f"{programs}:{here}:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -74,11 +81,14 @@ def test_in_a_cloud(page: str, cloud: CloudFixture, tmp_path: Path) -> None:
     places = {
         LOG: cloud.cloud.layout.log("nova"),
         "/etc/nova/nova.conf": cloud.cloud.layout.etc("nova") / "nova.conf",
-        "/opt/nova/bin": Path(sys.executable).parent,
+        "/opt/nova/bin/": "",
     }
     with Shell(tmp_path, environment(tmp_path)) as shell:
         if page != "first-guest.rst":  # which shows how
             shell.do("source .cloud/openrc")
+        if page == "admin/troubleshooting.rst":
+            cloud.make_flavor("m1.sev", hw__mem_encryption="true")
+            cloud.make_image("uefi", hw_firmware_type="uefi")
         if page == "admin/upgrade.rst":
             kept = cloud.make_flavor("m1.kept", hw__mem_encryption="true")
             cloud.boot("kept", kept, cloud.make_image("kept", hw_firmware_type="uefi"))

@@ -20,11 +20,12 @@ from pathlib import Path
 import pytest
 from installations import ROOT
 
-from sev_driver.cmd import capabilities, link
+from sev_driver.cmd import capabilities, doctor, link
 
 MAN = ROOT / "doc/source/man"
 PARSERS = {
     "sev-capabilities": capabilities._parser(),
+    "sev-doctor": doctor._parser(),
     "sev-driver-link": link._parser(),
 }
 
@@ -46,6 +47,11 @@ def build(builder: str, folder: Path) -> Path:
 def test_it_builds_without_a_warning(tmp_path: Path) -> None:
     html = build("html", tmp_path)
     assert len(list(html.rglob("capacity_plot*.svg"))) == 1
+    screens = (html / "host-preparation.html").read_text()
+    # Of a recorded host whose BIOS is wrong, and of the same when it is mended.
+    assert "no ASID is left for SEV-ES" in screens
+    assert "AMD SEV-ES: no guest would run" in screens
+    assert "AMD SEV-ES: a guest would run." in screens
     pages = {page.name for page in build("man", tmp_path).iterdir()}
     assert pages == {f"{name}.1" for name in PARSERS}
 
