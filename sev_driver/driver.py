@@ -22,6 +22,7 @@ from nova import objects
 from nova.conf import CONF
 
 from sev_driver import (
+    answers,
     audit,
     conf,
     domain,
@@ -55,6 +56,7 @@ class SEVDriver(forbidden_operations.ForbiddenOperations):
         releases.check_nova()
         self._policies = conf.policies(CONF)
         super().__init__(virtapi, read_only)
+        answers.keep(self._host)
         releases.mend_reconnection(self._host)
         releases.mend_firmware_choice(self._host)
         guest.guard_lookups(self._host, self._refusals)

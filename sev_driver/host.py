@@ -20,7 +20,7 @@ from typing import Protocol
 
 import libvirt
 
-from sev_driver import firmware_folders, kernel
+from sev_driver import answers, firmware_folders, kernel
 from sev_driver.domain_capabilities import DomainCapabilities
 from sev_driver.exceptions import DetectionError
 from sev_driver.facts import (
@@ -96,11 +96,15 @@ def running(connection: WholeConnection) -> list[Domain]:
 def read_domain_capabilities(
     connection: Connection, virt_type: str
 ) -> DomainCapabilities:
-    """Ask libvirt what a q35 guest of this host can have.
+    """Ask libvirt what a q35 guest of this host can have, unless Nova just has.
 
     :raises DetectionError: libvirt does not answer, or not as documented.
     """
-    return DomainCapabilities.parse(ask_domain_capabilities(connection, virt_type))
+    kept = answers.of(connection)
+    told = kept and kept.take_domain_capabilities(virt_type)
+    return DomainCapabilities.parse(
+        told or ask_domain_capabilities(connection, virt_type)
+    )
 
 
 def ask_domain_capabilities(connection: Connection, virt_type: str) -> str:
@@ -116,13 +120,19 @@ def ask_domain_capabilities(connection: Connection, virt_type: str) -> str:
 
 def read_versions(connection: Connection) -> Versions:
     """Return the versions of libvirt, QEMU and the kernel, as far as each is told."""
-    daemon: Version | None = None
-    qemu: Version | None = None
-    with contextlib.suppress(libvirt.libvirtError):
-        daemon = version_of_number(connection.getLibVersion())
-    with contextlib.suppress(libvirt.libvirtError):
-        qemu = version_of_number(connection.getVersion())
+    daemon = _version(connection, "getLibVersion")
+    qemu = _version(connection, "getVersion")
     return Versions(daemon, qemu, kernel.read_kernel_version())
+
+
+def _version(connection: Connection, name: str) -> Version | None:
+    kept = answers.of(connection)
+    number = None if kept is None else kept.number(name)
+    with contextlib.suppress(libvirt.libvirtError):
+        return version_of_number(
+            getattr(connection, name)() if number is None else number
+        )
+    return None
 
 
 @dataclasses.dataclass(frozen=True)

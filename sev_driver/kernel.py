@@ -151,6 +151,11 @@ def _ask_vm_types() -> bytes:
         os.close(device)
 
 
+def read_memory_mib() -> int:
+    """Return the RAM of this host in MiB, as libvirt counts it."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // (1024 * 1024)
+
+
 def read_kernel_version(of: Source = HERE) -> Version | None:
     try:
         release = of.ask("asked/kernel/release", lambda: os.uname().release.encode())

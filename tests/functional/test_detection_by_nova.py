@@ -20,8 +20,9 @@ import novas
 import pytest
 from nova.tests.fixtures import libvirt as fakelibvirt
 from nova_cloud import COMPUTE, SLOTS, Cloud
+from with_driver import SEV_DRIVER, STOCK_DRIVER
 
-from sev_driver import host, watch
+from sev_driver import host
 from sev_driver.model import MemoryEncryptionModel
 
 SEV, SEV_ES, SEV_SNP = MemoryEncryptionModel
@@ -93,30 +94,37 @@ def test_firmware_that_comes_and_goes_is_noticed_without_a_restart() -> None:
             assert snp in cloud.providers()
 
 
-@pytest.mark.skipif(novas.RELEASE < 34, reason="what it is compared with came then")
-def test_it_asks_libvirt_no_more_than_novas_own_detection() -> None:
+@pytest.mark.parametrize("features", [novas.WITH_SEV, WITH_SNP], ids=["sev", "snp"])
+def test_a_start_asks_libvirt_no_more_than_with_novas_own_driver(features: str) -> None:
+    asked = {
+        driver: calls_of_a_start(driver, features)
+        for driver in (STOCK_DRIVER, SEV_DRIVER)
+    }
+    assert asked[STOCK_DRIVER]["getDomainCapabilities"] > 0
+    for name, count in asked[SEV_DRIVER].items():
+        assert count <= asked[STOCK_DRIVER].get(name, 0), asked
+
+
+def calls_of_a_start(driver: str, features: str) -> dict[str, int]:
+    """What is asked until nova-compute runs and has told Placement of its host."""
+    with nova_cloud.cloud(driver, compute=False) as cloud:
+        switch_on(cloud)
+        asked = count_calls(cloud)
+        with cloud.domain_features(features):
+            cloud.start_compute(COMPUTE)
+        return dict(asked)
+
+
+def test_what_was_asked_is_not_asked_again() -> None:
     with nova_cloud.cloud(compute=False) as cloud:
         switch_on(cloud)
+        asked = count_calls(cloud)
         with cloud.domain_features(WITH_SNP):
             cloud.start_compute(COMPUTE)
-            nova_host = cloud.driver._host
-            asked = count_calls(cloud)
-            fresh = watch.Watch(nova_host)
-            for _ in range(10):
-                assert fresh.capabilities()[SEV].slots == SLOTS
-            ours = dict(asked)
             asked.clear()
-            nova_host._domain_caps = None
-            nova_host._supports_amd_sev = nova_host._supports_amd_sev_es = None
-            nova_host._supports_amd_sev_snp = None
-            reported = nova_host.get_mem_encryption_inventories()
-            assert reported["amd_sev"]["total"] == SLOTS
-            assert ours == {
-                "getDomainCapabilities": 1,
-                "getLibVersion": 1,
-                "getVersion": 1,
-            }
-            assert sum(ours.values()) <= sum(asked.values()), asked
+            for _ in range(10):
+                assert cloud.driver._watch.capabilities()[SEV].slots == SLOTS
+        assert asked == {}
 
 
 def count_calls(cloud: Cloud) -> dict[str, int]:

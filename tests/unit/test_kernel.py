@@ -160,3 +160,8 @@ def test_what_is_in_use_of_misc(root: pathlib.Path) -> None:
     assert kernel.read_misc_current() == {}
     (root / "cgroup/misc.current").write_text("res_a 1\nsev 3\nsev_es 50\n")
     assert kernel.read_misc_current() == {"res_a": 1, "sev": 3, "sev_es": 50}
+
+
+def test_memory_is_what_the_kernel_says_in_mib() -> None:
+    total = pathlib.Path("/proc/meminfo").read_text().split()[1]
+    assert kernel.read_memory_mib() == int(total) // 1024
