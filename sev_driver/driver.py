@@ -182,6 +182,25 @@ class SEVDriver(forbidden_operations.ForbiddenOperations):
                 self._require_slot(context, request, kwargs.get("allocations"))
         super().rebuild(context, instance, *args, **kwargs)
 
+    def migrate_disk_and_power_off(
+        self,
+        context: Any,
+        instance: objects.Instance,
+        dest: Any,
+        flavor: objects.Flavor,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        # The last moment at which a refusal leaves the guest running.
+        request = guest_request.with_flavor(flavor, instance)
+        if request is not None:
+            client = self.virtapi.reportclient
+            held = client.get_allocs_for_consumer(context, instance.uuid)
+            with self._refusals.told_as(translate.unchanged_error, instance):
+                self._require_slot(context, request, held["allocations"])
+        args = (instance, dest, flavor, *args)
+        return super().migrate_disk_and_power_off(context, *args, **kwargs)
+
     def finish_migration(
         self,
         context: Any,
@@ -190,16 +209,21 @@ class SEVDriver(forbidden_operations.ForbiddenOperations):
         disk_info: Any,
         network_info: Any,
         image_meta: objects.ImageMeta,
+        resize_instance: bool,
+        allocations: Any,
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        withdrawn = withdrawal.note_resize(instance)
-        if withdrawn or guest_request.of(instance) is not None:
+        request = guest_request.of(instance)
+        if withdrawal.note_resize(instance) or request is not None:
             # As in rescue: it is the image as the user made it. A guest that is
             # encrypted no more keeps its machine type, and can be reverted.
             image_meta = translate.encrypted_image_meta(instance, image_meta)
-        args = (instance, disk_info, network_info, image_meta, *args)
+        args = (network_info, image_meta, resize_instance, allocations, *args)
         with self._refusals.told_as(translate.operation_error, instance):
+            if request is not None:
+                self._require_slot(context, request, allocations)
+            args = (instance, disk_info, *args)
             super().finish_migration(context, migration, *args, **kwargs)
 
     def finish_revert_migration(

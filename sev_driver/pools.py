@@ -55,7 +55,7 @@ def _findings(request: GuestRequest, names: list[str]) -> Iterator[Finding]:
         if model is not request.model:
             yield Finding(
                 Requirement.POOL,
-                f"the slot it was given on this host is one of {model.title}",
+                f"the slot it was given is one of {model.title}",
                 f"require the trait of {request.model.title} in the flavor",
             )
 

@@ -93,7 +93,7 @@ CASES = [
         ROOMY,
         SEV,
         False,
-        "the slot it was given on this host is one of AMD SEV-ES",
+        "the slot it was given is one of AMD SEV-ES",
     ),
     (NOTHING, ROOMY, NO_SEV, False, "it offers no slot of AMD SEV, only of AMD SEV-ES"),
     (
