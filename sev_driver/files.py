@@ -41,6 +41,7 @@ def read(source: Source, path: str, size: int = FILE_BYTES, offset: int = 0) -> 
     :raises OSError: the file cannot be read.
     """
     what = "files" + path + (f"@{offset:#x}" if offset else "")
+    # A record may hold more than is asked for.
     return source.ask(what, lambda: _read(path, size, offset))[:size]
 
 

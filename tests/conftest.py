@@ -31,6 +31,7 @@ FOLDERS = {
     "functional": "real Nova code with our driver in it",
     "packaging": "the wheel, the sample of nova.conf, the set-up",
     "devcloud": "the one-machine cloud's parts",
+    "fuzz": "the parsers, before hostile input",
     "e2e": "the one-machine cloud as a whole; needs root",
 }
 

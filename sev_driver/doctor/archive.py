@@ -37,13 +37,23 @@ PACKED_BYTES = 16 * 1024 * 1024
 _UNPACKED_BYTES = 64 * 1024 * 1024
 _MEMBERS = 8192
 
+#: Of tar: the size of a block, the kinds of header that tell of the next one, and
+#: how long what one tells can be.
+_BLOCK = 512
+_NAME = 4096
+_EXTENDED = (b"x", b"g", b"X", b"L", b"K")
+
 
 class MalformedArchive(SevDriverError):
     """A file is not what ``--save`` writes."""
 
 
 class NotInArchive(DetectionError, OSError):
-    """It was not read when the archive was written, and so is not known."""
+    """It was not read when the archive was written, and so is not known.
+
+    It is of both kinds, since those who ask expect the one or the other, and what
+    is in an archive anybody may have written.
+    """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +65,7 @@ class Failure:
 
     def error(self) -> Exception:
         if self.errno is None:
-            return DetectionError(self.text)
+            return NotInArchive(self.text)
         return OSError(self.errno, self.text)
 
 
@@ -151,7 +161,25 @@ def _inflated(data: bytes) -> bytes:
     return plain
 
 
+def _check_headers(plain: bytes) -> None:
+    """Refuse a long extended header: it holds a name, which is short.
+
+    Python older than 3.11.10 takes days for one of some million digits.
+    """
+    for at in range(0, len(plain) - _BLOCK + 1, _BLOCK):
+        if plain[at + 156 : at + 157] in _EXTENDED:
+            try:
+                header = tarfile.TarInfo.frombuf(
+                    plain[at : at + _BLOCK], "utf-8", "surrogateescape"
+                )
+            except tarfile.HeaderError:
+                continue  # a block within a file
+            if not 0 <= header.size <= _NAME:
+                raise MalformedArchive("it has a header of more than a name")
+
+
 def _members(plain: bytes) -> dict[str, bytes]:
+    _check_headers(plain)
     members: dict[str, bytes] = {}
     with tarfile.open(fileobj=io.BytesIO(plain), mode="r:") as tar:
         for info in tar:

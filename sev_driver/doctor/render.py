@@ -22,9 +22,13 @@ from typing import Any
 from sev_driver.doctor.diagnosis import Diagnosis, Models
 from sev_driver.doctor.finding import Finding, Verdict
 from sev_driver.model import MemoryEncryptionModel
+from sev_driver.printable import printable
 
 #: Of the JSON; a number more where something is taken away or changes its meaning.
 FORMAT = 1
+
+#: Far above what a check says by itself.
+_LONGEST = 2000
 
 _SYMBOLS = {
     Verdict.PASS: "✔",
@@ -196,8 +200,10 @@ def line(verdict: Verdict, text: str, colour: bool) -> str:
 
 def wrapped(text: str, width: int, mark: str = "") -> list[str]:
     """Return the lines below it."""
+    # It may quote the host, and the host be one of a saved archive: a terminal is
+    # not told to do what is in there.
     return textwrap.wrap(
-        text,
+        printable(" ".join(text.split()), _LONGEST),
         max(width, 40),
         initial_indent=" " * 10 + mark,
         subsequent_indent=" " * (10 + len(mark)),

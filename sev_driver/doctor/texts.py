@@ -18,9 +18,12 @@ from collections.abc import Iterable
 
 from sev_driver.doctor.evidence import Memory, Processor
 
-_MEMINFO = re.compile(r"^(\w+):\s+(\d{1,18}) kB$", re.MULTILINE | re.ASCII)
-_MEMLOCK = re.compile(r"^Max locked memory\s+(\d{1,20}|unlimited)\s", re.MULTILINE)
-_CAPABILITIES = re.compile(r"^CapEff:\s+([0-9a-f]{1,16})$", re.MULTILINE | re.ASCII)
+# No \s, which goes on over all the empty lines there may be.
+_MEMINFO = re.compile(r"^(\w{1,40}):[ \t]+(\d{1,18}) kB$", re.MULTILINE | re.ASCII)
+_MEMLOCK = re.compile(
+    r"^Max locked memory[ \t]+(\d{1,20}|unlimited)\s", re.MULTILINE | re.ASCII
+)
+_CAPABILITIES = re.compile(r"^CapEff:[ \t]+([0-9a-f]{1,16})$", re.MULTILINE | re.ASCII)
 
 #: Lines of the kernel's log that concern SEV.
 _CONCERNS = re.compile(r"\b(SEV|SNP|SME|RMP|ccp|PSP|AMD-Vi|iommu|kvm_amd)\b|/dev/sev\b")
