@@ -21,11 +21,11 @@ AS_ROOT := $(SUDO) env PATH="$(CURDIR)/$(BIN):$$PATH:/usr/sbin:/sbin" \
            $(if $(SUDO),PYTHONDONTWRITEBYTECODE=1)
 PYTEST := $(BIN)/python -m pytest $(if $(SUDO),-p no:cacheprovider)
 DEVCLOUD := $(AS_ROOT) $(BIN)/python -m devcloud
-PYTHON_FILES := sev_driver nova devcloud tests tools doc
+PYTHON_FILES := sev_driver nova devcloud fuzz tests tools doc
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-multinode setup-trixie demo cloud cloud-down cloud-status test lint unit \
-        functional packaging e2e test-releases sample docs clean
+        functional packaging e2e fuzz audit test-releases sample docs clean
 
 help:  ## show these lines
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -61,10 +61,12 @@ cloud-status: $(READY)  ## say whether it runs, and where its logs are
 test: lint $(MULTINODE) $(TRIXIE)  ## all tests, in the newest Nova
 	$(AS_ROOT) $(PYTEST) tests
 
-lint: $(READY)  ## ruff and mypy
+lint: $(READY)  ## ruff, mypy and bandit
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml \
+	    sev_driver nova devcloud tools fuzz
 
 unit: $(READY)  ## the driver's core, no root needed
 	$(BIN)/python -m pytest tests/unit
@@ -77,6 +79,14 @@ packaging: $(READY)  ## the wheel, the sample, the set-up; no root needed
 
 e2e: $(MULTINODE) $(TRIXIE)  ## the one-machine cloud
 	$(AS_ROOT) $(PYTEST) tests/e2e
+
+# INPUTS=10000 puts so many before all of them; .fuzz/ keeps what it has learnt.
+INPUTS ?= 1000000
+fuzz: $(READY)  ## a million hostile inputs, a share for each parser
+	@$(BIN)/python -W ignore -m fuzz --inputs $(INPUTS)
+
+audit: $(READY)  ## known vulnerabilities of what the driver needs
+	@$(BIN)/python -B tools/audit.py
 
 # RELEASES="27 31" takes these and no others; STAGES=unit only that column of the table.
 test-releases: $(READY)  ## the tests in every Nova release, a table at the end
@@ -91,6 +101,6 @@ docs: $(READY)  ## the manual, into doc/build/html and doc/build/man
 
 clean:  ## stop the cloud; remove .venv and all that was built
 	@test ! -d .cloud || ! test -e $(READY) || $(DEVCLOUD) down
-	$(SUDO) rm -rf .cloud $(VENV) build dist doc/build *.egg-info .eggs \
+	$(SUDO) rm -rf .cloud .fuzz $(VENV) build dist doc/build *.egg-info .eggs \
 	    .pytest_cache .mypy_cache .ruff_cache .hypothesis .tox AUTHORS ChangeLog
 	find . -name __pycache__ -type d -prune -exec $(SUDO) rm -rf {} +

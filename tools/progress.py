@@ -53,7 +53,7 @@ def run(
             errors="replace",
             env=env,
         )
-        assert process.stdout is not None
+        assert process.stdout is not None  # nosec B101  # for mypy
         try:
             for line in process.stdout:
                 file.write(line)

@@ -50,5 +50,5 @@ def authtoken(settings: CloudSettings, ports: Ports) -> dict[str, Any]:
         **credentials(settings, ports),
         "www_authenticate_uri": ports.url("keystone"),
         "service_type": "",
-        "service_token_roles_required": True,
+        "service_token_roles_required": True,  # nosec B105  # no password
     }

@@ -30,7 +30,7 @@ def write(settings: CloudSettings, layout: Layout, ports: Ports) -> None:
             "credential": {"key_repository": keys / "credential-keys"},
             # Every client command logs in anew: a real hash would take a
             # third of a second each time.
-            "identity": {"password_hash_rounds": 4},
+            "identity": {"password_hash_rounds": 4},  # nosec B105  # no password
             # In the process's own memory, which is enough for one process.
             "cache": {"enabled": True, "backend": "dogpile.cache.memory"},
         },

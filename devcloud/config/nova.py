@@ -76,7 +76,7 @@ def _neighbours(settings: CloudSettings, ports: Ports) -> ini.Sections:
     login = common.credentials(settings, ports)
     return {
         "keystone_authtoken": common.authtoken(settings, ports),
-        "service_user": {**login, "send_service_user_token": True},
+        "service_user": {**login, "send_service_user_token": True},  # nosec B105  # no password
         "placement": login,
         "keystone": login,
         "glance": {"service_type": "image", "region_name": common.REGION},

@@ -90,7 +90,9 @@ class MultinodeFixture(CloudFixture):
         """
         deadline = time.monotonic() + SLOT_TIMEOUT
         while (found := self.slots()) != expected:
-            assert time.monotonic() < deadline, f"{found} instead of {expected}"
+            assert time.monotonic() < deadline, (  # nosec B101  # of the tests
+                f"{found} instead of {expected}"
+            )
             time.sleep(0.3)
 
     def host_of(self, server: Any) -> ComputeHost:
@@ -109,7 +111,9 @@ class MultinodeFixture(CloudFixture):
             for xml in host.running_guests()
             if f"<uuid>{server.id}</uuid>" in xml
         ]
-        assert len(found) == 1, f"{server.name} runs on {len(found)} hosts"
+        assert len(found) == 1, (  # nosec B101  # of the tests
+            f"{server.name} runs on {len(found)} hosts"
+        )
         return DomainFacts.of(found[0])
 
     def settled(self, server: Any, *passing: str) -> Any:

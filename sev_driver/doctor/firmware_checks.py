@@ -81,7 +81,7 @@ def _descriptor(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
             f"none has {FEATURES[model]}, and libvirt may know others", _remedy(model)
         )
     first = found[0]
-    assert first.firmware is not None
+    assert first.firmware is not None  # nosec B101  # for mypy
     words = f"{first.path} is the first that fits: {first.firmware.filename}"
     if first.file.absent:
         return warned(

@@ -54,7 +54,7 @@ def _refuse(lines: list[str]) -> None:
 
 def _proxy_probe(platform: Platform, command: CommandLine) -> None:
     """libvirt connects to a path once QEMU has gone to the background."""
-    assert command.probe_socket is not None
+    assert command.probe_socket is not None  # nosec B101  # for mypy
     listener = _listen(command.probe_socket)
     address = _private_address(platform)
     command.listen_at(address)
@@ -63,7 +63,7 @@ def _proxy_probe(platform: Platform, command: CommandLine) -> None:
 
 def _proxy_guest(platform: Platform, command: CommandLine) -> None:
     """libvirt hands over a listening socket: keep it, give QEMU another."""
-    assert command.monitor_fd is not None
+    assert command.monitor_fd is not None  # nosec B101  # for mypy
     listener = socket.socket(fileno=os.dup(command.monitor_fd))
     address = _private_address(platform)
     qemus = _listen(address)

@@ -1,0 +1,71 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""No shell anywhere: no word of others is ever read as a command."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TREE = Path(__file__).parents[2]
+FOLDERS = ("sev_driver", "nova", "devcloud", "tools", "fuzz", "benchmarks")
+FILES = sorted(path for folder in FOLDERS for path in (TREE / folder).rglob("*.py"))
+
+#: Each hands its text to a shell.
+_SHELLS = frozenset(
+    {"system", "popen", "getoutput", "getstatusoutput", "create_subprocess_shell"}
+)
+_MODULES = frozenset({"os", "subprocess", "asyncio"})
+_PROGRAMS = frozenset({"sh", "bash", "dash", "/bin/sh", "/bin/bash"})
+
+
+def shells(source: str) -> Iterator[str]:
+    """Yield what starts a shell, with its line."""
+    for node in ast.walk(ast.parse(source)):
+        line = getattr(node, "lineno", 0)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            if node.value.id in _MODULES and node.attr in _SHELLS:
+                yield f"{line}: {node.attr}"
+        elif isinstance(node, ast.ImportFrom):
+            names = {alias.name for alias in node.names}
+            if node.module in _MODULES and names & _SHELLS:
+                yield f"{line}: {names & _SHELLS}"
+        elif isinstance(node, ast.keyword) and node.arg == "shell":
+            if not (isinstance(node.value, ast.Constant) and node.value.value is False):
+                yield f"{line}: shell="
+        elif isinstance(node, ast.List | ast.Tuple):
+            words = [e.value for e in node.elts if isinstance(e, ast.Constant)]
+            if len(words) > 1 and words[0] in _PROGRAMS and words[1] == "-c":
+                yield f"{line}: {words[0]} -c"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(TREE)))
+def test_no_shell_is_started(path: Path) -> None:
+    assert list(shells(path.read_text())) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "subprocess.run('ls', shell=True)",
+        "subprocess.Popen(x, shell=flag)",
+        "os.system('ls')",
+        "os.popen('ls')",
+        "from os import system as run",
+        "subprocess.getoutput('ls')",
+        "asyncio.create_subprocess_shell('ls')",
+        "subprocess.run(['sh', '-c', text])",
+    ],
+)
+def test_each_way_to_a_shell_is_seen(source: str) -> None:
+    assert list(shells(source))
