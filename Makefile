@@ -96,8 +96,8 @@ sample: $(READY)  ## write etc/nova.conf.sample from the options
 	$(BIN)/oslo-config-generator --config-file etc/sev_driver-config-generator.conf
 
 docs: $(READY)  ## the manual, into doc/build/html and doc/build/man
-	$(BIN)/sphinx-build -W --keep-going -q -b html doc/source doc/build/html
-	$(BIN)/sphinx-build -W --keep-going -q -b man doc/source doc/build/man
+	$(BIN)/sphinx-build -W --keep-going -q -d doc/build/trees -b html doc/source doc/build/html
+	$(BIN)/sphinx-build -W --keep-going -q -d doc/build/trees -b man doc/source doc/build/man
 
 clean:  ## stop the cloud; remove .venv and all that was built
 	@test ! -d .cloud || ! test -e $(READY) || $(DEVCLOUD) down

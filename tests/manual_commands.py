@@ -24,6 +24,7 @@ SCENES = {
     "admin/memory.rst": "cloud",
     "admin/detection.rst": "cloud",
     "admin/troubleshooting.rst": "cloud",
+    "admin/doctor-cloud.rst": "cloud",
     "admin/upgrade.rst": "cloud",
     "admin/maintenance.rst": "two hosts",
     "install/virtualenv.rst": "installation",
@@ -34,8 +35,8 @@ SCENES = {
 HARDWARE = "what it shows is a real processor's, its firmware's and its kernel's"
 
 DOCTOR = (
-    "it looks at the host that it runs on, where a test has no libvirt, nova.conf or "
-    "SEV; doc/doctor_screen.py runs it on recorded hosts when the manual is built"
+    "it looks at the host that it runs on: tests/e2e/test_broken_hosts.py runs it on "
+    "simulated ones, and doc/doctor_screen.py on recorded ones for the manual"
 )
 
 #: Commands that are not run as they are written, and why.
@@ -58,9 +59,13 @@ NOT_RUN = {
     "grep . /sys/module/kvm_amd/parameters/{sev,ciphertext}*": (
         "the simulated host's are shown to Nova and libvirt alone"
     ),
+    "sev-doctor": DOCTOR,
     "sev-doctor --generation sev": DOCTOR,
     "sev-doctor --quiet": DOCTOR,
-    "sev-doctor cloud": "tests/unit/test_cmd_doctor_cloud.py runs it",
+    "pip install 'sev_driver[doctor]'": "it fetches from an index",
+    "sev-doctor cloud --json | jq '.slots.all[] | {generation, usable}'": (
+        "jq is no part of the set-up"
+    ),
     "node_exporter --collector.textfile.directory=/var/lib/node_exporter": (
         "another program, which stays in the foreground"
     ),
@@ -103,6 +108,9 @@ STAND_INS = {
 #: Commands that show a refusal, and their exit status.
 REFUSED = {
     "openstack server suspend first": 1,
+    # On a cloud without SEV-ES.
+    "sev-doctor plan --flavor m1.sev --image debian "
+    "--property hw:mem_encryption_model=amd-sev-es": 1,
     "openstack server create second --flavor m1.sev --image usb --nic none --wait": 1,
     "openstack server create contradiction --flavor m1.asks --image denies "
     "--nic none": 1,
