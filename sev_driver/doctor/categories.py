@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from sev_driver.doctor import (
     bios_checks,
+    compute_checks,
     device_checks,
     firmware_checks,
     kernel_checks,
@@ -37,6 +38,7 @@ NODES: tuple[Node, ...] = (
     *resource_checks.NODES,
     *libvirt_checks.NODES,
     *firmware_checks.NODES,
+    *compute_checks.NODES,
     *nova_checks.NODES,
     *option_checks.NODES,
     *slot_checks.NODES,

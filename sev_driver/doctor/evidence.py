@@ -74,6 +74,23 @@ class Opening:
 
 
 @dataclasses.dataclass(frozen=True)
+class NovaCompute:
+    """Its Python, its arguments, and whether it runs in a container of its own."""
+
+    python: str
+    arguments: tuple[str, ...] = ()
+    elsewhere: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Import:
+    """Whether nova-compute's import of the driver works, and what was said of it."""
+
+    works: bool
+    said: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Iommu:
     """``units`` is how many the kernel uses, ``groups`` how many groups of devices.
 
@@ -166,6 +183,8 @@ class Evidence:
     libvirt: Fact[str] = _NOT_READ
     domains: Fact[tuple[RunningDomain, ...]] = _NOT_READ
     descriptors: tuple[Descriptor, ...] = ()
+    nova_compute: Fact[NovaCompute] = _NOT_READ
+    driver_import: Fact[Import] = _NOT_READ
     nova_files: Mapping[str, Fact[bytes]] = dataclasses.field(default_factory=dict)
     options: Mapping[tuple[str, str], Option] = dataclasses.field(default_factory=dict)
     memory: Fact[Memory] = _NOT_READ

@@ -13,27 +13,18 @@
 
 from __future__ import annotations
 
-import glob
 import json
 import platform
 from collections.abc import Mapping, Sequence
 
 from sev_driver import files, firmware, firmware_folders, kernel
-from sev_driver.doctor import nova_conf, reading, running_domains, texts
-from sev_driver.doctor.evidence import Descriptor, Evidence, Fact
+from sev_driver.doctor import nova_compute, nova_conf, reading, running_domains, texts
+from sev_driver.doctor.evidence import Descriptor, Evidence, Fact, Import, NovaCompute
 from sev_driver.doctor.libvirt_questions import Questions
 from sev_driver.domain_capabilities import DomainCapabilities
 from sev_driver.exceptions import DetectionError, MalformedFirmware
 from sev_driver.facts import HostFacts, Version, Versions
 from sev_driver.source import Source, Status, decoded
-
-#: In the order in which nova-compute reads them.
-NOVA_FILES = (
-    "/usr/share/nova/nova-dist.conf",
-    "/etc/nova/nova.conf",
-    "/etc/nova/nova-compute.conf",
-)
-NOVA_FOLDER = "/etc/nova/nova.conf.d"
 
 #: The processor's own words, and libvirt's.
 _VENDORS = {"AuthenticAMD": "AMD", "GenuineIntel": "Intel", "HygonGenuine": "Hygon"}
@@ -43,9 +34,11 @@ def gather(of: Source, questions: Questions, conf: Sequence[str] = ()) -> Eviden
     """Return what ``of`` shows.
 
     :param questions: to libvirt.
-    :param conf: of nova.conf; those of a usual installation by default.
+    :param conf: of nova.conf; by default those that the nova-compute that runs was
+        told of, or those of a usual installation.
     """
-    nova_files = _nova_files(of, conf)
+    compute = reading.fact(lambda: nova_compute.find(of))
+    nova_files = _nova_files(of, conf, compute.value)
     options = nova_conf.in_force(
         option
         for path, kept in nova_files.items()
@@ -79,22 +72,36 @@ def gather(of: Source, questions: Questions, conf: Sequence[str] = ()) -> Eviden
             )
         ),
         descriptors=_descriptors(of),
+        nova_compute=compute,
+        driver_import=_import(of, compute.value),
         nova_files=nova_files,
         options=options,
         memory=reading.file(of, "/proc/meminfo", texts.memory),
     )
 
 
-def _nova_files(of: Source, conf: Sequence[str]) -> Mapping[str, Fact[bytes]]:
+def _import(of: Source, compute: NovaCompute | None) -> Fact[Import]:
+    if compute is None or compute.elsewhere:
+        return Fact()
+    return reading.fact(lambda: nova_compute.try_import(of, compute))
+
+
+def _nova_files(
+    of: Source, conf: Sequence[str], compute: NovaCompute | None
+) -> Mapping[str, Fact[bytes]]:
     """Return what is kept of each file, by path, in the order of reading."""
-    names = json.dumps(_conf_files(conf)).encode()
-    listed = reading.fact(lambda: decoded(of.ask("asked/nova/files", lambda: names)))
+
+    def named() -> bytes:
+        return json.dumps(_conf_files(conf, compute)).encode()
+
+    listed = reading.fact(lambda: decoded(of.ask("asked/nova/files", named)))
     paths = (path for path in listed.value or () if isinstance(path, str))
     return {path: _nova_file(of, path) for path in paths}
 
 
-def _conf_files(conf: Sequence[str]) -> list[str]:
-    return list(conf) or [*NOVA_FILES, *sorted(glob.glob(f"{NOVA_FOLDER}/*.conf"))]
+def _conf_files(conf: Sequence[str], compute: NovaCompute | None) -> list[str]:
+    arguments = compute.arguments if compute and not compute.elsewhere else ()
+    return list(conf) or nova_compute.configuration(arguments)
 
 
 def _nova_file(of: Source, path: str) -> Fact[bytes]:

@@ -89,6 +89,7 @@ class DoctorsHost:
     def __init__(self, state: Path, *options: str) -> None:
         self._state = state
         self._folder = state.parent
+        self._saved = self._folder / "saved.tar.gz"
         self.nova_conf = self._folder / "nova.conf"
         if not self.nova_conf.exists():
             self.nova_conf.write_text(NOVA_CONF)
@@ -136,19 +137,26 @@ class DoctorsHost:
         self.run(f"cp {shlex.quote(str(file))} {shlex.quote(path)}")
 
     def ask_doctor(self, generation: str) -> Told:
-        """As a program would."""
-        status, said = self.run(f"{self._doctor(generation)} --json 2>&-", check=False)
+        """As a program would; what was read is kept for text_of_the_same."""
+        words = [
+            "--nova-conf",
+            str(self.nova_conf),
+            "--save",
+            str(self._saved),
+            "--json",
+        ]
+        status, said = self._doctor(generation, *words)
         assert status in (0, 1), said
         return Told(status, json.loads(said))
 
-    def text(self, generation: str) -> str:
-        """What the doctor tells people."""
-        return self.run(self._doctor(generation), check=False)[1]
+    def text_of_the_same(self, generation: str) -> str:
+        """What the doctor tells people of what it has read before."""
+        return self._doctor(generation, "--from", str(self._saved))[1]
 
-    def _doctor(self, generation: str) -> str:
-        words = [sys.executable, "-m", "sev_driver.cmd.doctor"]
-        words += ["--generation", generation, "--nova-conf", str(self.nova_conf)]
-        return shlex.join([*words, "--guest-memory", "256"])
+    def _doctor(self, generation: str, *options: str) -> tuple[int, str]:
+        words = [sys.executable, "-m", "sev_driver.cmd.doctor", *options]
+        words += ["--generation", generation, "--guest-memory", "256"]
+        return self.run(f"{shlex.join(words)} 2>&-", check=False)
 
     def start_guest(self, name: str, novas: bool = False) -> str:
         """Start an encrypted guest; its uuid."""

@@ -36,7 +36,7 @@ def names_the_cause(
     host: DoctorsHost, broken: Break, generation: str = "sev"
 ) -> dict[str, str]:
     """Return the first failure, which is that cause; also to people."""
-    told, text = host.ask_doctor(generation), host.text(generation)
+    told, text = host.ask_doctor(generation), host.text_of_the_same(generation)
     assert told.status == 1, text
     first = told.failed[0]
     assert first["id"] == broken.cause, text

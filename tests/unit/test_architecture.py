@@ -30,6 +30,7 @@ EDGES: dict[str, set[str]] = {
     "doctor.cloud_session": {"keystoneauth1", "openstack"},
     "doctor.gather": set(),
     "doctor.libvirt_questions": set(),
+    "doctor.nova_compute": set(),
     "doctor.reading": set(),
     "files": set(),
     "firmware_folders": set(),
