@@ -27,12 +27,11 @@ from sev_driver import (
     conf,
     domain,
     forbidden_devices,
-    forbidden_operations,
     guard,
     guest,
     guest_request,
     monitoring,
-    pools,
+    moves,
     providers,
     releases,
     requirements,
@@ -46,7 +45,7 @@ from sev_driver.requirements import Setting
 conf.register_opts(CONF)
 
 
-class SEVDriver(forbidden_operations.ForbiddenOperations):
+class SEVDriver(moves.Moves):
     """Runs guests with memory encrypted by AMD SEV, and all others as ever.
 
     A guest that asks for no encryption goes through Nova's driver untouched.
@@ -118,14 +117,6 @@ class SEVDriver(forbidden_operations.ForbiddenOperations):
             self._require(request.with_passthrough(ports))
             translate.settle_machine_type(instance, request)
 
-    def _require_slot(
-        self, context: Any, request: requirements.GuestRequest, allocations: Any
-    ) -> None:
-        """:raises RequirementsNotMet: its slot is none, or of another generation."""
-        client = self.virtapi.reportclient
-        name = functools.partial(client.get_resource_provider_name, context)
-        requirements.refuse(pools.check(request, allocations, name))
-
     def spawn(
         self,
         context: Any,
@@ -181,56 +172,6 @@ class SEVDriver(forbidden_operations.ForbiddenOperations):
                 self._require_of(instance)
                 self._require_slot(context, request, kwargs.get("allocations"))
         super().rebuild(context, instance, *args, **kwargs)
-
-    def migrate_disk_and_power_off(
-        self,
-        context: Any,
-        instance: objects.Instance,
-        dest: Any,
-        flavor: objects.Flavor,
-        *args: Any,
-        **kwargs: Any,
-    ) -> Any:
-        # The last moment at which a refusal leaves the guest running.
-        request = guest_request.with_flavor(flavor, instance)
-        if request is not None:
-            client = self.virtapi.reportclient
-            held = client.get_allocs_for_consumer(context, instance.uuid)
-            with self._refusals.told_as(translate.unchanged_error, instance):
-                self._require_slot(context, request, held["allocations"])
-        args = (instance, dest, flavor, *args)
-        return super().migrate_disk_and_power_off(context, *args, **kwargs)
-
-    def finish_migration(
-        self,
-        context: Any,
-        migration: Any,
-        instance: objects.Instance,
-        disk_info: Any,
-        network_info: Any,
-        image_meta: objects.ImageMeta,
-        resize_instance: bool,
-        allocations: Any,
-        *args: Any,
-        **kwargs: Any,
-    ) -> None:
-        request = guest_request.of(instance)
-        if withdrawal.note_resize(instance) or request is not None:
-            # As in rescue: it is the image as the user made it. A guest that is
-            # encrypted no more keeps its machine type, and can be reverted.
-            image_meta = translate.encrypted_image_meta(instance, image_meta)
-        args = (network_info, image_meta, resize_instance, allocations, *args)
-        with self._refusals.told_as(translate.operation_error, instance):
-            if request is not None:
-                self._require_slot(context, request, allocations)
-            args = (instance, disk_info, *args)
-            super().finish_migration(context, migration, *args, **kwargs)
-
-    def finish_revert_migration(
-        self, context: Any, instance: objects.Instance, *args: Any, **kwargs: Any
-    ) -> None:
-        with self._refusals.told_as(translate.operation_error, instance):
-            super().finish_revert_migration(context, instance, *args, **kwargs)
 
     def _hard_reboot(
         self, context: Any, instance: objects.Instance, *args: Any, **kwargs: Any

@@ -49,6 +49,7 @@ SHELLS = {
     "holders",
     "ledger",
     "monitoring",
+    "moves",
     "provider_update",
     "providers",
     "refusal_counts",
