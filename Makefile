@@ -21,11 +21,11 @@ AS_ROOT := $(SUDO) env PATH="$(CURDIR)/$(BIN):$$PATH:/usr/sbin:/sbin" \
            $(if $(SUDO),PYTHONDONTWRITEBYTECODE=1)
 PYTEST := $(BIN)/python -m pytest $(if $(SUDO),-p no:cacheprovider)
 DEVCLOUD := $(AS_ROOT) $(BIN)/python -m devcloud
-PYTHON_FILES := sev_driver nova devcloud fuzz tests tools doc
+PYTHON_FILES := sev_driver nova devcloud fuzz benchmarks tests tools doc
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-multinode setup-trixie demo cloud cloud-down cloud-status test lint unit \
-        functional packaging e2e fuzz audit test-releases sample docs clean
+        functional packaging e2e fuzz audit test-releases bench sample docs clean
 
 help:  ## show these lines
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -91,6 +91,12 @@ audit: $(READY)  ## known vulnerabilities of what the driver needs
 # RELEASES="27 31" takes these and no others; STAGES=unit only that column of the table.
 test-releases: $(READY)  ## the tests in every Nova release, a table at the end
 	@$(BIN)/python -B tools/releases.py $(RELEASES) $(if $(STAGES),--stages $(STAGES))
+
+# REMARK="quiet" says so of the machine; README=yes puts the table into README.rst;
+# SIZES=short is for a busy machine, SIZES=quick for a look whether it works.
+bench: $(READY)  ## what the driver costs beside stock Nova: a table and a plot
+	@$(AS_ROOT) $(BIN)/python -m benchmarks $(if $(SIZES),--sizes $(SIZES)) \
+	    $(if $(REMARK),--remark "$(REMARK)") $(if $(README),--readme)
 
 sample: $(READY)  ## write etc/nova.conf.sample from the options
 	$(BIN)/oslo-config-generator --config-file etc/sev_driver-config-generator.conf

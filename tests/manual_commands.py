@@ -55,6 +55,9 @@ NOT_RUN = {
         "same"
     ),
     "make test": "it runs this test, too",
+    "make bench REMARK=quiet README=yes": (
+        "tests/e2e/test_benchmarks.py runs the same with less to do"
+    ),
     "sudo dmesg | grep 'Memory Encryption Features'": "in a guest on real hardware",
     "grep . /sys/module/kvm_amd/parameters/{sev,ciphertext}*": (
         "the simulated host's are shown to Nova and libvirt alone"

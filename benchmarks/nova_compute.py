@@ -1,0 +1,46 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""Imports what nova-compute imports, starts the driver, and says what that took.
+
+``python -m benchmarks.nova_compute NOVA_CONF DRIVER`` prints, in JSON, the seconds
+of the imports and the memory of this process in MiB.
+"""
+
+import json
+import os
+import sys
+import time
+
+BEFORE = time.perf_counter()
+
+import nova.cmd.compute  # noqa: E402
+from oslo_utils import importutils  # noqa: E402
+
+
+def resident() -> float:
+    """MiB of this process alone, and its share of what others have too."""
+    with open("/proc/self/smaps_rollup") as file:
+        sizes = dict(line.split(None, 1) for line in list(file)[1:])
+    return int(sizes["Pss:"].split()[0]) / 1024
+
+
+def main(conf: str, driver: str) -> None:
+    driver_class = importutils.import_class(f"nova.virt.{driver}")
+    imported = time.perf_counter() - BEFORE
+    nova.config.parse_args(["nova-compute", "--config-file", conf])
+    nova.objects.register_all()
+    driver_class(None).init_host("node1")
+    print(json.dumps({"seconds": imported, "mib": resident()}), flush=True)
+    os._exit(0)  # libvirt's threads would keep it
+
+
+main(*sys.argv[1:])

@@ -1,0 +1,276 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""Runs on the host of a cloud, in its namespaces: both drivers in one process.
+
+``python -m benchmarks.on_host NOVA_CONF OUTPUT WORK``, WORK a dictionary in JSON:
+by the name of a part below, what it is to be done with.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import pathlib
+import sys
+import time
+import traceback
+import types
+from collections.abc import Callable
+from typing import Any
+
+from nova import monkey_patch
+
+monkey_patch.patch(backend="threading")
+
+import os_vif  # noqa: E402
+from nova import config, objects  # noqa: E402
+from nova import context as nova_context  # noqa: E402
+from nova.compute import provider_tree  # noqa: E402
+from nova.conf import CONF, neutron  # noqa: E402
+from nova.scheduler import utils as scheduler_utils  # noqa: E402
+from nova.scheduler.client import report  # noqa: E402
+from nova.virt.libvirt.driver import LibvirtDriver  # noqa: E402
+
+from benchmarks import guests, samples  # noqa: E402
+from benchmarks.domains import TestDomains  # noqa: E402
+from benchmarks.libvirt_calls import counted  # noqa: E402
+from sev_driver.driver import SEVDriver  # noqa: E402
+
+CLASSES = {"stock": LibvirtDriver, "ours": SEVDriver}
+NODE = "node1"
+#: As many of the running domains as have a slot of SEV, where any has.
+ENCRYPTED = 10
+Values = dict[str, list[float]]
+
+
+def timed(work: Callable[[], Any]) -> float:
+    """Seconds."""
+    before = time.perf_counter()
+    work()
+    return time.perf_counter() - before
+
+
+class Gets:
+    """Nova's client of Placement, whose questions are counted."""
+
+    def __init__(self) -> None:
+        self.client = report.report_client_singleton()
+        self.count = 0
+        get = self.client.get
+
+        def counting(*args: Any, **kwargs: Any) -> Any:
+            self.count += 1
+            return get(*args, **kwargs)
+
+        self.client.get = counting
+
+
+def driver(name: str, client: Any) -> Any:
+    return CLASSES[name](types.SimpleNamespace(reportclient=client))
+
+
+def started(client: Any) -> dict[str, Any]:
+    """Both drivers, on this host."""
+    drivers = {name: driver(name, client) for name in CLASSES}
+    for each in drivers.values():
+        each.init_host(NODE)
+    return drivers
+
+
+def guest_xml(encrypted: bool, sizes: dict[str, int]) -> dict[str, Any]:
+    """Seconds by the number of devices, and libvirt's calls."""
+    drivers = started(report.report_client_singleton())
+    times, calls = {}, {}
+    for size, rounds in sizes.items():
+        guest = guests.make(encrypted, int(size))
+        work = {name: _xml(guest, each) for name, each in drivers.items()}
+        samples.interleave(work, 2)
+        times[size] = samples.interleave(work, rounds)
+        calls[size] = {name: _calls(each) for name, each in work.items()}
+    return {"seconds": times, "calls": calls}
+
+
+def _xml(guest: guests.Guest, each: Any) -> Callable[[], float]:
+    return lambda: timed(lambda: guest.xml(each))
+
+
+def _calls(work: Callable[[], Any]) -> dict[str, int]:
+    with counted() as calls:
+        work()
+    return dict(calls)
+
+
+def start(rounds: int) -> dict[str, Any]:
+    """Seconds of init_host, in a process of its own each, and libvirt's calls."""
+    client = report.report_client_singleton()
+
+    def init_host(name: str) -> Any:
+        each = driver(name, client)
+        return timed(lambda: each.init_host(NODE))
+
+    def count(name: str) -> Any:
+        each = driver(name, client)
+        return _calls(lambda: each.init_host(NODE))
+
+    work = {
+        name: functools.partial(apart, functools.partial(init_host, name))
+        for name in CLASSES
+    }
+    samples.interleave(work, 1)
+    return {
+        "seconds": samples.interleave(work, rounds),
+        "calls": {name: apart(functools.partial(count, name)) for name in CLASSES},
+    }
+
+
+def update(sizes: dict[str, int]) -> dict[str, Any]:
+    """By the number of running domains, seconds and calls.
+
+    ``tree`` is update_provider_tree alone, ``encrypted`` the same with encrypted
+    guests among those that run, and ``task`` all that the periodic task asks
+    of the driver.
+    """
+    gets = Gets()
+    context = nova_context.get_admin_context()
+    tree = gets.client.get_provider_tree_and_ensure_root(
+        context,
+        objects.ComputeNode.get_by_nodename(context, NODE).uuid,
+        name=NODE,
+    )
+    drivers = started(gets.client)
+    domains = TestDomains(os.environ["LIBVIRT_DEFAULT_URI"])
+    for each in drivers.values():
+        domains.show(each._host.get_connection())
+    found: dict[str, Any] = {}
+    for size, rounds in sizes.items():
+        domains.start(int(size))
+        parts = {"tree": False, "task": True}
+        if int(size) == max(map(int, sizes)):
+            # The last: from here on there are encrypted ones, too.
+            parts["encrypted"] = False
+        for part, task in parts.items():
+            if part == "encrypted":
+                domains.start(int(size) + ENCRYPTED, encrypted=True)
+            work = {name: _update(each, tree, task) for name, each in drivers.items()}
+            samples.interleave(work, 2)
+            values = samples.interleave(work, rounds)
+            counts = {}
+            for name, each in work.items():
+                gets.count = 0
+                counts[name] = {"libvirt": _calls(each), "placement": gets.count}
+            found.setdefault(part, {})[size] = {"seconds": values, "calls": counts}
+    return found
+
+
+def _update(each: Any, tree: Any, task: bool) -> Callable[[], float]:
+    def work() -> None:
+        if task:
+            each.get_available_resource(NODE)
+        each.update_provider_tree(tree, NODE)
+
+    return lambda: timed(work)
+
+
+def trees() -> dict[str, Any]:
+    """The providers of a host that each driver makes, and what a scheduler asks."""
+    found: dict[str, Any] = {}
+    for name, each in started(report.report_client_singleton()).items():
+        tree = provider_tree.ProviderTree()
+        tree.new_root(NODE, _uuid())
+        each.update_provider_tree(tree, NODE)
+        names = tree.get_provider_uuids(NODE)
+        found[name] = [_provider(tree, tree.data(uuid)) for uuid in names]
+    queries = {
+        case: _query(guests.make(encrypted, 0))
+        for case, encrypted in (("plain", False), ("encrypted", True))
+    }
+    return {"trees": found, "queries": queries}
+
+
+def _uuid() -> str:
+    return "00000000-0000-0000-0000-000000000001"
+
+
+def _provider(tree: Any, data: Any) -> dict[str, Any]:
+    parent = data.parent_uuid
+    return {
+        "name": data.name,
+        "parent": tree.data(parent).name if parent else None,
+        "inventory": data.inventory,
+        "traits": sorted(data.traits),
+    }
+
+
+def _query(guest: guests.Guest) -> str:
+    """What Nova's scheduler asks Placement for this guest."""
+    spec = objects.RequestSpec(
+        context=nova_context.get_admin_context(),
+        flavor=guest.instance.flavor,
+        image=guest.instance.image_meta,
+        is_bfv=False,
+        requested_resources=[],
+        requested_networks=objects.NetworkRequestList(objects=[]),
+        request_level_params=objects.RequestLevelParams(),
+    )
+    request = scheduler_utils.ResourceRequest.from_request_spec(spec)
+    query: str = request.to_querystring()
+    return query
+
+
+def apart(work: Callable[[], Any]) -> Any:
+    """What the work returns, done by a child of this process."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            os.close(read)
+            os.write(write, json.dumps(work()).encode())
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)  # libvirt's threads would keep it
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        text = pipe.read()
+    _, status = os.waitpid(pid, 0)
+    if status:
+        raise RuntimeError(f"a measuring process ended with status {status}")
+    return json.loads(text)
+
+
+PARTS: dict[str, Callable[..., Any]] = {
+    "plain": lambda **work: guest_xml(False, **work),
+    "encrypted": lambda **work: guest_xml(True, **work),
+    "start": start,
+    "update": update,
+    "trees": trees,
+}
+
+
+def main(conf: str, output: str, work: str) -> None:
+    config.parse_args(["nova-compute", "--config-file", conf])
+    neutron.register_dynamic_opts(CONF)
+    objects.register_all()
+    os_vif.initialize()
+    found = {}
+    for part, how in json.loads(work).items():
+        # The start of a driver has a process for each; it must have no threads here.
+        do = functools.partial(PARTS[part], **how)
+        found[part] = do() if part == "start" else apart(do)
+    pathlib.Path(output).write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,74 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""The curves: ours to stock over the size of the work."""
+
+from __future__ import annotations
+
+import collections
+import itertools
+from collections.abc import Iterable
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+
+from benchmarks.samples import Series
+
+_COLOURS = ("#1f5fa8", "#c2571a")
+
+
+def draw(found: Iterable[Series], file: Path) -> None:
+    """One picture a benchmark whose work grows; a curve each case."""
+    timed = [one for one in found if one.unit == "s"]
+    curves = collections.Counter((one.bench, one.case) for one in timed)
+    shown = [one for one in timed if curves[one.bench, one.case] > 1]
+    grown = [
+        (name, list(group))
+        for name, group in itertools.groupby(shown, key=lambda one: one.bench)
+    ]
+    pyplot.rcParams["svg.hashsalt"] = "benchmarks"
+    figure, axes = pyplot.subplots(
+        1, max(len(grown), 1), figsize=(3.4 * max(len(grown), 1), 3.2), squeeze=False
+    )
+    for axis, (name, group) in zip(axes[0], grown, strict=False):
+        _bench(axis, name, group)
+    figure.tight_layout()
+    figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
+    pyplot.close(figure)
+
+
+def _bench(axis: Axes, name: str, group: list[Series]) -> None:
+    cases: dict[str, list[Series]] = {}
+    for one in group:
+        cases.setdefault(one.case, []).append(one)
+    for colour, (case, curve) in zip(_COLOURS, cases.items(), strict=False):
+        sizes = [str(one.size) for one in curve]
+        ratios = [one.ratio for one in curve]
+        low = [one.ratio - one.spread[0] for one in curve]
+        high = [one.spread[1] - one.ratio for one in curve]
+        spread = [[max(v, 0) for v in low], [max(v, 0) for v in high]]
+        axis.errorbar(
+            sizes, ratios, spread, label=case, color=colour, marker="o", capsize=3
+        )
+        bound = curve[0].bound
+        if bound is not None:
+            axis.axhline(bound, color=colour, linestyle=":", linewidth=1)
+    axis.axhline(1, color="black", linewidth=0.8)
+    axis.set_title(name, fontsize=10)
+    axis.set_xlabel(group[0].sized)
+    axis.set_ylabel("ours / stock")
+    axis.set_ylim(0.7, max(1.5, *(one.spread[1] * 1.05 for one in group)))
+    axis.legend(fontsize=7)

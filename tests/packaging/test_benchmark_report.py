@@ -1,0 +1,91 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""What is told of the benchmarks is what was measured."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from benchmarks import report
+from benchmarks.samples import Series, interleave
+
+SERIES = Series("bench", "case", 4, "devices", "s", 1.10, [1.0, 2.0, 1.0], [1.1, 2, 3])
+DOCS = Path(__file__).parents[2] / "doc/source/admin/performance.rst"
+
+
+def test_a_ratio_is_of_two_that_were_measured_one_after_the_other() -> None:
+    assert SERIES.ratios == [1.1, 1.0, 3.0]
+    assert SERIES.ratio == 1.1
+    assert SERIES.spread == (1.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("ours", "bound", "kept"),
+    [(1.10, 1.10, True), (1.104, 1.10, True), (1.12, 1.10, False), (9, None, None)],
+)
+def test_a_bound_is_kept_or_not(
+    ours: float, bound: float | None, kept: bool | None
+) -> None:
+    assert Series("b", "c", 1, "x", "s", bound, [1.0], [ours]).kept is kept
+
+
+def test_both_go_first_in_turn() -> None:
+    order: list[str] = []
+
+    def work(name: str) -> float:
+        order.append(name)
+        return float(len(order))
+
+    names = ("stock", "ours")
+    values = interleave({n: lambda n=n: work(n) for n in names}, 2)  # type: ignore[misc]
+    assert order == ["stock", "ours", "ours", "stock"]
+    assert values == {"stock": [1.0, 4.0], "ours": [2.0, 3.0]}
+
+
+def test_what_is_kept_is_read_back(tmp_path: Path) -> None:
+    about = report.machine("shared")
+    report.write(tmp_path, about, [SERIES])
+    assert report.read(tmp_path) == (about, [SERIES])
+
+
+def test_a_table_marks_what_is_over() -> None:
+    over = dataclasses.replace(SERIES, ours=[2.0, 4.0, 2.0])
+    text = report.table(report.machine("shared"), [SERIES, over])
+    (line,) = (line for line in text.splitlines() if "over" in line)
+    assert "2.00 **over**" in line
+    assert "on 2 cores, shared" in report.table(
+        report.machine("shared") | {"cores": 2}, [SERIES]
+    )
+
+
+def test_only_the_end_of_a_curve_is_in_the_short_table() -> None:
+    small = dataclasses.replace(SERIES, size=1)
+    other = dataclasses.replace(SERIES, case="other", size=1)
+    assert report.largest([small, SERIES, other]) == [SERIES, other]
+
+
+def test_a_plot_is_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from benchmarks import plot
+
+    small = dataclasses.replace(SERIES, size=1)
+    plot.draw([small, SERIES], tmp_path / "ratios.svg")
+    assert "devices" in (tmp_path / "ratios.svg").read_text()
+
+
+def test_readme_and_table_show_the_results_that_are_kept() -> None:
+    about, found = report.read(report.RESULTS)
+    assert (report.RESULTS / "table.rst").read_text() == report.table(about, found)
+    readme = report.README.read_text()
+    short = report.table(about, report.largest(found))
+    assert report.put_into(readme, short) == readme
