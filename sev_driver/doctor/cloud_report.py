@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -166,9 +167,9 @@ def plan_text(
     lines = [title, *_lines(plan.findings, width, colour, verbose)]
     if plan.places:
         lines += ["", "Hosts"]
-        width = max(len(place.host) for place in plan.places)
+        column = max(len(place.host) for place in plan.places)
         lines += [
-            f"  {'✔' if place.takes else '✘'} {place.host.ljust(width)}  {place.why}"
+            f"  {'✔' if place.takes else '✘'} {place.host.ljust(column)}  {place.why}"
             for place in plan.places
         ]
     # Where the answer is no, a page of XML is not what is looked for.
@@ -180,7 +181,8 @@ def plan_text(
             "makes, which has more devices, and paths and names of its own.",
             *(f"  {line}" for line in plan.sketch.difference()),
         ]
-    return "".join(f"{line}\n" for line in (*lines, "", _outcome(plan)))
+    lines += ["", *textwrap.wrap(_outcome(plan), width, break_on_hyphens=False)]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _outcome(plan: DryRun) -> str:

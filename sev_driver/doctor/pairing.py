@@ -22,7 +22,7 @@ from sev_driver.capabilities import HostCapabilities
 from sev_driver.doctor import candidates
 from sev_driver.doctor.cloud_facts import Flavor, Image, release
 from sev_driver.model import MemoryEncryptionModel
-from sev_driver.requirements import GuestRequest, Violation
+from sev_driver.requirements import Finding, GuestRequest, Requirement, Violation
 from sev_driver.reshape import SLOT
 
 #: An image that leaves nothing to be wished for, and a flavor that asks for nothing.
@@ -32,6 +32,8 @@ FITTING = asked.Image(
 _FITTING_WITH_VARIABLES = asked.Image("any image", {"hw_firmware_type": "uefi"})
 SILENT = Flavor("", "that asks for nothing", 1, 1, 0, {})
 
+_SNP = MemoryEncryptionModel.AMD_SEV_SNP
+_IMAGE_MODEL = "hw_mem_encryption_model"
 _HOST_UNKNOWN = HostCapabilities(())
 
 #: What of an image decides whether it fits.
@@ -43,7 +45,8 @@ def violations(
 ) -> tuple[GuestRequest | None, tuple[Violation, ...]]:
     """Return what both ask for, and what rules it out.
 
-    The driver's own verdict at a guest's start, on all but its host and its ports.
+    The driver's own verdict at a guest's start, on all but its host and its ports; and
+    what of it a release's API refuses, so that the driver never hears of it.
 
     :raises ValueError: an amount in the flavor is no number.
     """
@@ -51,6 +54,13 @@ def violations(
     if request is None:
         return None, ()
     found = requirements.check(request, _HOST_UNKNOWN)
+    if nova in (32, 33) and image.properties.get(_IMAGE_MODEL) == _SNP.value:
+        told = Finding(
+            Requirement.AGREEMENT,
+            f"the API of Nova {nova} refuses {_IMAGE_MODEL}={_SNP.value} of an image",
+            "unset it, and ask by sev:model on the flavor",
+        )
+        found += (told.by(request),)
     if SLOT not in candidates.query(flavor, image, nova).resources():
         # As nova-compute will find, whatever the host.
         found += tuple(
@@ -63,7 +73,7 @@ def violations(
 def fitting(flavor: Flavor, nova: int) -> asked.Image:
     """Return an image that has what the flavor's guests need, and no more."""
     request = asked.request(flavor.asked, FITTING, release(nova))
-    if request is not None and request.model is MemoryEncryptionModel.AMD_SEV_SNP:
+    if request is not None and request.model is _SNP:
         return FITTING
     return _FITTING_WITH_VARIABLES
 

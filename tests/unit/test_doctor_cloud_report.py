@@ -126,7 +126,8 @@ def test_the_text_of_a_plan() -> None:
     allowed = dry_run.run(flavor(ON), image(UEFI).asked, cloud(), REFUSED)
     told = cloud_report.plan_text(allowed)
     assert '  +   <launchSecurity type="sev">' in told
-    assert "the hosts and quota" in told.splitlines()[-1]
+    assert "\nNothing in flavor and image keeps it from booting; the hosts and" in told
+    assert all(len(line) <= cloud_report.WIDTH for line in told.splitlines())
     full = dry_run.run(flavor(ON), image(UEFI).asked, cloud(), NOBODY)
     told = cloud_report.plan_text(full)
     assert told.endswith("\nIt would not boot.\n") and "launchSecurity" not in told

@@ -56,6 +56,16 @@ def test_images(properties: dict[str, str], expected: list[str]) -> None:
     assert told == expected
 
 
+@pytest.mark.parametrize(
+    ("nova", "refused"), [(31, False), (32, True), (33, True), (34, False)]
+)
+def test_a_model_that_the_api_does_not_know(nova: int, refused: bool) -> None:
+    snp = FINE | {MODEL: "amd-sev-snp", "hw_firmware_stateless": "true"}
+    found = images.check(cloud(nova=nova, images=(image(snp),)))
+    told = [f for f in found if f"the API of Nova {nova} refuses" in f.seen]
+    assert bool(told) is refused
+
+
 def test_images_that_may_not_be_seen() -> None:
     (finding,) = images.check(cloud(images=REFUSED))
     assert (finding.verdict, finding.seen) == (Verdict.SKIP, "HTTP 403")
