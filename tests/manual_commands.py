@@ -70,12 +70,6 @@ NOT_RUN = {
     "grep . /sys/module/kvm_amd/parameters/{sev,ciphertext}*": (
         "the simulated host's are shown to Nova and libvirt alone"
     ),
-    "sudo sev-doctor": DOCTOR,
-    "sudo sev-doctor --generation sev-snp --verbose": DOCTOR,
-    "sudo sev-doctor --save host.tar.gz": DOCTOR,
-    "sev-doctor --from host.tar.gz": (
-        "tests/unit/test_cmd_doctor.py saves an archive and reads it"
-    ),
     "sev-doctor --generation sev": DOCTOR,
     "pip install 'sev_driver[doctor]'": "it fetches from an index",
     "sev-doctor cloud --json | jq '.slots.all[] | {generation, usable}'": (
