@@ -109,9 +109,8 @@ def main() -> int:
     start = time.monotonic()
     releases = possible(arguments.releases or release_venv.RELEASES)
     wheel = release_venv.build_wheel()
-    # The tests keep one core busy; names from several at once would be a jumble.
-    jobs = min(len(os.sched_getaffinity(0)), len(releases))
-    show = jobs == 1
+    jobs = min(arguments.jobs, len(releases))
+    show = jobs == 1  # names from several at once would be a jumble
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         rows = list(
             pool.map(lambda n: test(n, wheel, arguments.stages, show), releases)
@@ -150,6 +149,12 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         help=f"of {release_venv.RELEASES}; all of them by default",
     )
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=len(os.sched_getaffinity(0)),
+        help="how many releases at once; each keeps one core busy",
+    )
     arguments = parser.parse_args(words)
     for release in arguments.releases:
         if release not in release_venv.RELEASES:
