@@ -58,7 +58,7 @@ cloud-down: $(READY)  ## stop it
 cloud-status: $(READY)  ## say whether it runs, and where its logs are
 	@$(DEVCLOUD) status
 
-test: lint $(MULTINODE) $(TRIXIE)  ## all tests, in every Nova release
+test: lint $(MULTINODE) $(TRIXIE)  ## all tests; in the newest Nova, some also in older ones
 	@$(BIN)/python -B tools/all_tests.py $(AS_ROOT) $(PYTEST) tests
 
 lint: $(READY)  ## ruff, mypy and bandit

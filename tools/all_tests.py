@@ -30,13 +30,15 @@ import release_venv
 
 LOG = release_venv.FOLDER / "log"
 LONGEST_LINE = 4096
+#: The newest is the one that pytest has here. Of the others the oldest, and the
+#: last one whose API knows no model; make test-releases takes all of them.
+OLDER = (release_venv.RELEASES[0], 31)
 RELEASES = str(Path(__file__).with_name("releases.py"))
 
 
 def main(pytest: Sequence[str]) -> int:
     """Run both; return 0 if both are green."""
-    # The newest is the one that pytest has here.
-    releases = [n for n in release_venv.RELEASES[:-1] if release_venv.python(n)]
+    releases = [n for n in OLDER if release_venv.python(n)]
     if not releases:
         progress.say(f"no older Nova is tested: {release_venv.NEEDS_PYTHON}")
         return subprocess.run(pytest).returncode

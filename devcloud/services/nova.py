@@ -21,6 +21,7 @@ import shlex
 
 from devcloud import libvirt_compat
 from devcloud.services import Service, nova_api, nova_databases, sqlite, web
+from devcloud.services.host_mappings import map_hosts
 
 COMPUTE = "nova-compute"
 
@@ -85,17 +86,16 @@ def _start(service: Service, binary: str) -> None:
 
 
 def _map_hosts() -> None:
-    """Let the scheduler know the compute host now, not at its next look.
+    """Let the scheduler know the compute host, and see that it is a whole one.
 
     nova-compute starts even when it cannot report what it has. A cloud in
     which nothing can be built is not ready.
     """
     from nova import context, objects
-    from nova.objects import host_mapping
     from nova.scheduler.client import report
 
+    map_hosts()
     admin = context.get_admin_context()
-    host_mapping.discover_hosts(admin)
     placement = report.report_client_singleton()
     nodes = objects.ComputeNodeList.get_all(admin)
     if not any(placement.get_providers_in_tree(admin, node.uuid) for node in nodes):

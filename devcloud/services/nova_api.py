@@ -21,6 +21,7 @@ from collections.abc import Callable
 
 from devcloud.reports import Reporter
 from devcloud.services import Service, nova_databases, web
+from devcloud.services.host_mappings import map_hosts
 
 DATABASES, CONDUCTOR = "nova-databases", "nova-conductor"
 TIMEOUT = 120.0
@@ -40,7 +41,7 @@ def run(service: Service) -> None:
     _report_ready(service, CONDUCTOR)
     nodes = {node.name for node in service.settings.nodes}
     _until("all hosts have reported what they have", lambda: _reported() == nodes)
-    _map_hosts()
+    map_hosts()
     web.serve(service, application)
 
 
@@ -74,13 +75,6 @@ def _reported() -> set[str]:
 
     nodes = objects.ComputeNodeList.get_all(admin)
     return {node.host for node in nodes if complete(node)}
-
-
-def _map_hosts() -> None:
-    from nova import context
-    from nova.objects import host_mapping
-
-    host_mapping.discover_hosts(context.get_admin_context())
 
 
 def _until(what: str, condition: Callable[[], bool]) -> None:

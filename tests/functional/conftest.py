@@ -58,6 +58,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
+def folder_of_all_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Made now: Nova's tests have a TMPDIR of their own, which goes with each."""
+    tmp_path_factory.getbasetemp()
+
+
+@pytest.fixture(autouse=True, scope="session")
 def nova_finds_its_etc() -> Iterator[None]:
     """Nova's fixtures look for ``etc/nova`` beside the package, as in a checkout.
 
