@@ -62,8 +62,15 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
+@pytest.fixture(autouse=True)
+def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Each page begins with a cloud that has nothing in it, whatever the last did."""
+    yield
+    if "cloud" in request.fixturenames:
+        clear(request.getfixturevalue("cloud"))
+
+
 def clear(cloud: CloudFixture) -> None:
-    """Each page begins with a cloud that has nothing in it."""
     compute, image = cloud.connection.compute, cloud.connection.image
     for server in list(compute.servers()):
         cloud.delete(server)
@@ -104,7 +111,6 @@ def test_in_a_cloud(page: str, cloud: CloudFixture, tmp_path: Path) -> None:
                 for place, here in places.items():
                     command.text = command.text.replace(place, str(here))
                 shell.play(command, REFUSED.get(command.flat, 0))
-    clear(cloud)
 
 
 def test_on_two_hosts(tmp_path: Path) -> None:
