@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
     (options.results / "table.rst").write_text(table)
     plot.draw(found, options.results / "ratios.svg")
     if options.readme:
-        short = report.table(about, report.largest(found))
+        short = report.short(about, found)
         text = report.README.read_text()
         report.README.write_text(report.put_into(text, short))
     print(table)

@@ -27,6 +27,9 @@ from benchmarks.samples import Series
 
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parents[1] / "README.rst"
+#: The remark of a machine that did nothing else.
+QUIET = "quiet"
+BUSY = "The times have only been taken on a busy machine so far; they are there.\n"
 BEGIN, END = ".. The table of make bench begins\n", ".. and ends\n"
 
 
@@ -112,6 +115,13 @@ def largest(found: Iterable[Series]) -> list[Series]:
         if key not in ends or ends[key].size < one.size:
             ends[key] = one
     return list(ends.values())
+
+
+def short(about: dict[str, Any], found: Iterable[Series]) -> str:
+    """What README says: a busy machine's figures belong into the manual alone."""
+    if about["remark"] != QUIET:
+        return BUSY
+    return table(about, largest(found))
 
 
 def put_into(readme: str, text: str) -> str:

@@ -87,5 +87,10 @@ def test_readme_and_table_show_the_results_that_are_kept() -> None:
     about, found = report.read(report.RESULTS)
     assert (report.RESULTS / "table.rst").read_text() == report.table(about, found)
     readme = report.README.read_text()
-    short = report.table(about, report.largest(found))
-    assert report.put_into(readme, short) == readme
+    assert report.put_into(readme, report.short(about, found)) == readme
+
+
+def test_readme_has_no_figures_of_a_busy_machine() -> None:
+    busy, quiet = report.machine("shared"), report.machine(report.QUIET)
+    assert "1.00" not in report.short(busy, [SERIES])
+    assert report.short(quiet, [SERIES]) == report.table(quiet, [SERIES])
