@@ -24,6 +24,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import progress
 import release_venv
@@ -74,8 +75,8 @@ def passed_on(command: Sequence[str]) -> tuple[int, str]:
     """Run command and print what it prints; return its status and the last line."""
     end = b""
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert isinstance(process.stdout, io.BufferedReader)
-        while chunk := process.stdout.read1():
+        output = cast(io.BufferedReader, process.stdout)
+        while chunk := output.read1():
             sys.stdout.buffer.write(chunk)
             sys.stdout.buffer.flush()
             end = (end + chunk)[-LONGEST_LINE:]
