@@ -35,12 +35,14 @@ def test_there_are_none_in_what_is_pinned() -> None:
 
 
 def test_no_network_is_said_and_is_no_failure(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there
     monkeypatch.setenv("no_proxy", "")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/nonexistent")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     found = audit.run(audit.runtime_pins(), "--vulnerability-service", "osv")
     assert (found.done, found.found) == ((), ())
     assert len(found.undone) == 1
