@@ -18,19 +18,20 @@ With ``COMPUTE_DRIVER=libvirt.LibvirtDriver`` in the environment they run as the
 import builtins
 import importlib
 import importlib.util
-import io
 import os
 import pathlib
 import types
 import unittest
-from typing import IO, Any, ClassVar
+from typing import Any
 
+import fixtures
 import nova.virt.sev_driver
 import novas
 import pytest
 from nova.virt.libvirt import host as libvirt_host
 from with_driver import SEV_DRIVER, NovaTestCase, WithSEVDriver, show_host
 
+from sev_driver import files
 from sev_driver.driver import SEVDriver
 from sev_driver.model import MemoryEncryptionModel
 
@@ -45,17 +46,23 @@ NO_FIRMWARE = pathlib.Path("/no firmware descriptors")
 SLOT = "MEM_ENCRYPTION_CONTEXT"
 
 
-class Parameter(type(pathlib.Path())):  # type: ignore[misc]
-    """A file that is read by the two functions that Nova's tests stand in for.
+class Parameters(fixtures.Fixture):  # type: ignore[misc]
+    """What our code reads of kvm_amd, by the two functions Nova's tests stand in for.
 
     They do so for a while only: Nova reads it once, and ours again and again. So
     what it was then holds until they stand in for them again.
     """
 
-    told: ClassVar[dict[str, str]] = {}
+    def setUp(self) -> None:
+        super().setUp()
+        self.told: dict[str, str] = {}
+        self.read_here = files._read
+        self.useFixture(fixtures.MonkeyPatch("sev_driver.files._read", self.read))
 
-    def open(self, *args: Any, **kwargs: Any) -> IO[str]:
-        path = str(self)
+    def read(self, path: str, size: int, offset: int) -> bytes:
+        folder, name = os.path.split(path)
+        if folder != PARAMETERS:
+            return self.read_here(path, size, offset)
         # Whatever kind of mock it is.
         if hasattr(os.path.exists, "side_effect"):
             self.told.pop(path, None)
@@ -63,11 +70,11 @@ class Parameter(type(pathlib.Path())):  # type: ignore[misc]
                 with builtins.open(path) as file:
                     self.told[path] = file.read()
         answer = libvirt_host.Host.supports_amd_sev
-        if self.name == "sev" and hasattr(answer, "return_value"):
+        if name == "sev" and hasattr(answer, "return_value"):
             self.told[path] = "1\n"  # one of them stands in for the answer itself
         if path not in self.told:
             raise FileNotFoundError(path)
-        return io.StringIO(self.told[path])
+        return self.told[path].encode()
 
 
 class ProveDriver(WithSEVDriver):
@@ -84,8 +91,8 @@ class OlderProveDriver(ProveDriver):
     """Up to Nova 33 its tests stand in for two functions, not for the host."""
 
     def _use_kvm_parameters(self) -> None:
-        Parameter.told.clear()
-        show_host(self, Parameter(PARAMETERS), NO_FIRMWARE)
+        self.useFixture(Parameters())
+        show_host(self, pathlib.Path(PARAMETERS), NO_FIRMWARE)
 
     def start_service(self, name: str, *args: Any, **kwargs: Any) -> Any:
         service = super().start_service(name, *args, **kwargs)
