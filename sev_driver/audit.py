@@ -58,9 +58,19 @@ class Audit:
         """
         self._last = time.monotonic()
         try:
-            self.failures += sum(map(self._in_the_clear, self._instances(hostname)))
+            instances = self._instances(hostname)
         except Exception:
-            LOG.exception("Audit: not all guests could be looked at.")
+            LOG.exception("Audit: no guest could be looked at.")
+            return
+        for instance in instances:
+            # One that goes wrong hides none of the others.
+            try:
+                self._look_at(instance)
+            except Exception:
+                LOG.exception(
+                    "Audit: whether a guest is encrypted cannot be told.",
+                    instance=instance,
+                )
 
     @staticmethod
     def _instances(hostname: str) -> Iterable[objects.Instance]:
@@ -71,22 +81,22 @@ class Audit:
         )
         return found
 
-    def _in_the_clear(self, instance: objects.Instance) -> bool:
+    def _look_at(self, instance: objects.Instance) -> None:
         request = guest_request.of(instance)
         # In the middle of an action it may run by what it was before.
         if request is None or instance.task_state is not None:
-            return False
+            return
         try:
             guest = self._host.get_guest(instance)
             if guest.get_power_state(self._host) not in _RUNNING:
-                return False
+                return
             guard.check(request.model, guest.get_xml_desc(), CONF.sev.allow_debug)
         except nova_exception.InstanceNotFound:
-            return False
+            return
         except EncryptionLost as error:
             if error.in_the_clear:
                 self._report(instance, guest, error)
-                return True
+                return
             LOG.error(
                 "Audit: a guest runs with another encryption than it asked for. %s",
                 error,
@@ -95,11 +105,11 @@ class Audit:
         except DomainXMLError as error:
             words = "Audit: whether a guest is encrypted cannot be told. %s"
             LOG.error(words, error, instance=instance)
-        return False
 
     def _report(
         self, instance: objects.Instance, guest: Any, error: EncryptionLost
     ) -> None:
+        self.failures += 1
         LOG.error(
             "Audit: a guest runs in the clear that asked for encryption. %s",
             error,

@@ -70,3 +70,27 @@ def test_a_guest_in_the_middle_of_an_action_is_left_alone(cloud: Cloud) -> None:
     instance.task_state = None
     instance.save()
     cloud._delete_server(server)
+
+
+def test_a_guest_that_cannot_be_looked_at_hides_no_other(cloud: Cloud) -> None:
+    servers = [cloud.boot(UEFI, ASKED_BY_FLAVOR) for _ in range(3)]
+    for server in servers:
+        redefined(cloud, server, "launchSecurity", "launchInsecurity")
+    gone = cloud.driver._host.get_guest(instance_of(servers[1]))._domain
+
+    class ThatBreaks(type(gone)):  # type: ignore[misc]
+        def XMLDesc(self, flags: int) -> str:
+            raise RuntimeError("libvirt lost it between two calls")
+
+    gone.__class__ = ThatBreaks
+    before = len(cloud.log)
+    audit = Audit(cloud.driver._host, stop=False)
+    audit.run(CONF.host)
+
+    assert audit.failures == 2
+    found = cloud.log[before:]
+    assert found.count("runs in the clear") == 2
+    assert "cannot be told" in found
+    gone.__class__ = ThatBreaks.__base__
+    for server in servers:
+        cloud._delete_server(server)
