@@ -27,6 +27,8 @@ _CAPABILITIES = re.compile(r"^CapEff:[ \t]+([0-9a-f]{1,16})$", re.MULTILINE | re
 
 #: Lines of the kernel's log that concern SEV.
 _CONCERNS = re.compile(r"\b(SEV|SNP|SME|RMP|ccp|PSP|AMD-Vi|iommu|kvm_amd)\b|/dev/sev\b")
+#: Lines that tell the kernel's command line, or words of it, whatever stands there.
+_TELLS_COMMAND_LINE = re.compile(r"command line|kernel parameters?\b", re.IGNORECASE)
 
 #: setrlimit's "no limit", as a number that no limit reaches.
 UNLIMITED = 1 << 64
@@ -94,8 +96,16 @@ def may_raise_limits(status: str) -> bool | None:
 
 
 def concerning(log: str) -> Iterable[str]:
-    """Return the lines of the kernel's log that concern SEV."""
-    return [line for line in log.splitlines() if _CONCERNS.search(line)]
+    """Return the lines of the kernel's log that concern SEV.
+
+    None that tells the command line: passwords stand there, and what concerns SEV is
+    kept by :func:`sift_command_line`.
+    """
+    return [
+        line
+        for line in log.splitlines()
+        if _CONCERNS.search(line) and not _TELLS_COMMAND_LINE.search(line)
+    ]
 
 
 def sift_qemu_conf(text: bytes) -> bytes:

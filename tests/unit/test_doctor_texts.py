@@ -1,0 +1,31 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""texts: what is kept of the kernel's log."""
+
+import pytest
+
+from sev_driver.doctor import texts
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[    0.000000] Command line: ro iommu=nopt rd.iscsi.password=PASSWORD",
+        "[    0.1] Kernel command line: BOOT_IMAGE=/v kvm_amd.sev=1 token=PASSWORD",
+        '[    0.2] Unknown kernel command line parameters "SEV=PASSWORD iommu=on", '
+        "will be passed to user space.",
+        "[    0.2] Malformed early option 'iommu' on command line: x=PASSWORD",
+    ],
+)
+def test_the_command_line_is_not_kept_with_the_log(line: str) -> None:
+    wanted = "[    3.1] ccp 0000:22:00.1: sev enabled, SEV API:1.55 build:8"
+    assert texts.concerning(f"{line}\n{wanted}\nsystemd: up\n") == [wanted]
