@@ -17,8 +17,10 @@ import dataclasses
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-#: Options whose values are read and kept, by section. Of our own section all are:
-#: none of ours is a secret.
+OURS = "sev"
+
+#: Options whose values are read and kept, by section. Of our own section it is all
+#: that the driver knows; what else stands there may be somebody's secret.
 READ: Mapping[str, frozenset[str]] = {
     "DEFAULT": frozenset(
         {
@@ -46,8 +48,22 @@ READ: Mapping[str, frozenset[str]] = {
         }
     ),
     "compute": frozenset({"cpu_dedicated_set", "cpu_shared_set"}),
+    OURS: frozenset(
+        {
+            "allow_debug",
+            "audit_interval",
+            "num_sev_es_guests",
+            "num_sev_snp_guests",
+            "prometheus_textfile",
+            "require_support_at_start",
+            "sev_es_policy",
+            "sev_policy",
+            "slots_on_root_provider",
+            "snp_policy",
+            "stop_unencrypted_guests",
+        }
+    ),
 }
-OURS = "sev"
 #: Sections in which the names of all options are kept, to find misspelt ones.
 NAMES = frozenset({"DEFAULT", "libvirt", OURS})
 
@@ -75,7 +91,7 @@ def sift(text: bytes) -> bytes:
         if name != section:
             section = name
             lines.append(f"[{name}]")
-        if name == OURS or option in READ.get(name, ()):
+        if option in READ.get(name, ()):
             lines.append(f"{option} = {value}")
         elif name in NAMES:
             lines.append(f"#{option}")
@@ -87,7 +103,7 @@ def parse(path: str, kept: bytes) -> Iterator[Option]:
     section = "DEFAULT"
     for line in kept.decode("utf-8", "replace").splitlines():
         if match := _SECTION.fullmatch(line):
-            section = match[1]
+            section = _as_oslo_has_it(match[1])
         elif line.startswith("#"):
             yield Option(section, line[1:], None, path)
         elif match := _OPTION.fullmatch(line):
@@ -97,6 +113,11 @@ def parse(path: str, kept: bytes) -> Iterator[Option]:
 def in_force(options: Iterable[Option]) -> Mapping[tuple[str, str], Option]:
     """Return the options by section and name: the last one counts."""
     return {(option.section, option.name): option for option in options}
+
+
+def _as_oslo_has_it(section: str) -> str:
+    """Return a section's name without case, which oslo.config heeds in DEFAULT's."""
+    return section if section == "DEFAULT" else section.lower()
 
 
 def _lines(text: str) -> Iterator[tuple[str, str, str]]:
@@ -109,6 +130,6 @@ def _lines(text: str) -> Iterator[tuple[str, str, str]]:
         if not line.strip() or line[0] in "#; \t":
             continue
         if match := _SECTION.match(line):
-            section = match[1]
+            section = _as_oslo_has_it(match[1])
         elif match := _OPTION.fullmatch(line):
             yield section, match[1], match[2].strip().strip("'\"")

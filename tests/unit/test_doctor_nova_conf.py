@@ -15,12 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sev_driver.doctor import nova_conf
+from sev_driver.doctor import nova_conf, option_checks
 
 
 def options(text: str) -> dict[tuple[str, str], str | None]:
     found = nova_conf.parse("/f", nova_conf.sift(text.encode()))
     return {key: each.value for key, each in nova_conf.in_force(found).items()}
+
+
+AUDIT_2 = {("sev", "audit_interval"): "2"}
 
 
 @pytest.mark.parametrize(
@@ -32,7 +35,13 @@ def options(text: str) -> dict[tuple[str, str], str | None]:
         ("[libvirt]\nvirt_type: 'kvm'", {("libvirt", "virt_type"): "kvm"}),
         ("[libvirt]\n#virt_type = kvm", {}),
         ("[libvirt]\nvirt_type = a\nvirt_type = b", {("libvirt", "virt_type"): "b"}),
-        ("[sev]\nany_name = 1", {("sev", "any_name"): "1"}),
+        ("[sev]\naudit_interval = 1", {("sev", "audit_interval"): "1"}),
+        ("[sev]\nany_name = 1", {("sev", "any_name"): None}),
+        # oslo.config heeds the case of no section but DEFAULT.
+        ("[SEV]\naudit_interval = 1", {("sev", "audit_interval"): "1"}),
+        ("[LibVirt]\nvirt_type=kvm", {("libvirt", "virt_type"): "kvm"}),
+        ("[SEV]\naudit_interval=1\n[sev]\naudit_interval=2", AUDIT_2),
+        ("[default]\ncompute_driver = x", {}),
         ("[libvirt]\nrbd_user = x", {("libvirt", "rbd_user"): None}),
         ("[database]\nconnection = x", {}),
         ("[DEFAULT]\ntransport_url = rabbit://\n  more = x", {}),
@@ -50,6 +59,15 @@ def test_what_is_kept_of_what_was_kept_is_the_same(text: str) -> None:
     kept = nova_conf.sift(text.encode())
     assert list(nova_conf.parse("/f", kept)) is not None
     for each in nova_conf.parse("/f", kept):
-        known = each.section == nova_conf.OURS
-        known = known or each.name in nova_conf.READ.get(each.section, ())
+        known = each.name in nova_conf.READ.get(each.section, ())
         assert (each.value is not None) == known
+
+
+def test_what_an_archive_has_is_read_without_case() -> None:
+    (option,) = nova_conf.parse("/f", b"[SEV]\naudit_interval = 1\n")
+    assert (option.section, option.value) == ("sev", "1")
+
+
+def test_of_our_section_all_that_the_driver_knows_is_kept() -> None:
+    ours = {name for section, name in option_checks.OPTIONS if section == "sev"}
+    assert ours == nova_conf.READ["sev"]
