@@ -72,7 +72,11 @@ def _offers(answer: Mapping[str, Any], slots: Slots) -> dict[str, list[dict[str,
     summaries = answer.get("provider_summaries", {})
     for candidate in answer.get("allocation_requests", ()):
         allocations = candidate["allocations"]
-        root = summaries[next(iter(allocations))]["root_provider_uuid"]
+        # A pool of disks that hosts share is a tree of its own.
+        own = next((u for u, a in allocations.items() if SLOT in a["resources"]), None)
+        if own is None:
+            continue  # no candidate for an encrypted guest
+        root = summaries[own]["root_provider_uuid"]
         found.setdefault(slots.names.get(root, root), []).append(allocations)
     return found
 
@@ -96,8 +100,11 @@ def _place(
         return Place(host, False, _why_not(host, question, slots))
     if all(judged):
         return Place(host, False, judged[0][0].found)
-    pool = next(p for p in slots.pools if p.root == host and p.model is request.model)
-    why = f"{pool.free} of {pool.total} slots of {request.model.title} free"
+    found = (p for p in slots.pools if p.root == host and p.model is request.model)
+    pool = next(found, None)
+    why = f"a slot of {request.model.title} is free"
+    if pool is not None:
+        why = f"{pool.free} of {pool.total} slots of {request.model.title} free"
     if any(judged):
         why += ", but Placement may give it one of another generation"
     return Place(host, True, why)

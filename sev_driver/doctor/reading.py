@@ -47,6 +47,7 @@ _PID = re.compile(r"\s*(\d{1,9})\s*", re.ASCII)
 _GROUPS = 256
 #: More than one processor takes.
 _PROCESSOR_BYTES = 16 * 1024
+_DMESG_SECONDS = 20.0
 
 
 def fact(read: Callable[[], Value | None]) -> Fact[Value]:
@@ -151,9 +152,16 @@ def kernel_log(of: Source) -> tuple[str, ...]:
 
 def _kernel_log() -> bytes:
     """Return the lines that concern SEV; mostly root alone may read any."""
-    run = subprocess.run(
-        ["dmesg"], capture_output=True, check=False, timeout=20, errors="replace"
-    )
+    try:
+        run = subprocess.run(
+            ["dmesg"],
+            capture_output=True,
+            check=False,
+            timeout=_DMESG_SECONDS,
+            errors="replace",
+        )
+    except subprocess.TimeoutExpired:
+        raise DetectionError(f"dmesg was not done in {_DMESG_SECONDS} s") from None
     if run.returncode:
         raise DetectionError(run.stderr.strip()[:200] or "dmesg failed")
     return "\n".join(texts.concerning(run.stdout)).encode()

@@ -41,6 +41,7 @@ num_memory_encrypted_guest = 5
 rbd_secret_uuid = PASSWORD
 [sev]
 num_sev_es_guests = 3
+rabbit_password = PASSWORD
 [keystone_authtoken]
 password = PASSWORD
   PASSWORD
@@ -146,6 +147,12 @@ def test_what_was_read_is_where_it_belongs() -> None:
     assert found.memory.value is not None and found.memory.value.total_kib == 2048
 
 
+@pytest.mark.parametrize("what", [b"[1, 2]", b"[1, [], true]", b'["/p", 3, true]'])
+def test_a_nova_compute_that_makes_no_sense_is_unknown(what: bytes) -> None:
+    found = gather(Archive("", "", {**ANSWERS, "asked/nova/compute": what}), Nobody())
+    assert found.nova_compute.unknown and found.nova_compute.value is None
+
+
 def test_what_is_in_no_archive_is_unknown_and_never_absent() -> None:
     found = gather(Archive("", "", {}), Nobody())
     for name in ("processor", "modules", "kvm_device", "libvirt", "domains", "iommu"):
@@ -155,7 +162,10 @@ def test_what_is_in_no_archive_is_unknown_and_never_absent() -> None:
     assert found.facts.device.present is None
 
 
-@given(name=st.sampled_from(sorted(ANSWERS)), answer=st.binary(max_size=80))
+NAMES = sorted({*ANSWERS, "asked/nova/compute", "asked/nova/import"})
+
+
+@given(name=st.sampled_from(NAMES), answer=st.binary(max_size=80))
 def test_any_answer_is_evidence(name: str, answer: bytes) -> None:
     gather(Archive("", "", {**ANSWERS, name: answer}), Nobody())
 
@@ -170,7 +180,7 @@ JSON = st.recursive(
 )
 
 
-@given(name=st.sampled_from(sorted(ANSWERS)), answer=JSON)
+@given(name=st.sampled_from(NAMES), answer=JSON)
 def test_any_json_is_evidence(name: str, answer: object) -> None:
     changed = {**ANSWERS, name: json.dumps(answer).encode()}
     gather(Archive("", "", changed), Nobody())

@@ -156,3 +156,30 @@ def test_another_generation() -> None:
     slots = Slots((SEV, FREE_ES), SLOTS.nodes, names=NAMES)
     (place,) = places.judge(question, slots, cloud().computes)
     assert place.takes and place.why.startswith("5 of 5 slots of AMD SEV-ES")
+
+
+@pytest.mark.parametrize("order", ["rsd", "drs", "srd"])
+def test_a_pool_of_disks_that_hosts_share(order: str) -> None:
+    """Its tree is its own, and it may stand anywhere in a candidate."""
+    parts: dict[str, tuple[str, dict[str, Any]]] = {
+        "r": ("root", {"VCPU": 2}),
+        "s": ("sev", {SLOT: 1}),
+        "d": ("nfs", {"DISK_GB": 10}),
+    }
+    shared = {"root_provider_uuid": "nfs", "resources": {}, "traits": []}
+    given = {
+        "allocation_requests": [
+            {"allocations": {parts[k][0]: {"resources": parts[k][1]} for k in order}}
+        ],
+        "provider_summaries": {**summaries(), "nfs": shared},
+    }
+    slots = dataclasses.replace(KNOWN, names={**NAMES, "nfs": "nfs-shares"})
+    (place,) = places.judge(ask(given, ROOMY), slots, (NODE1,))
+    assert place == places.Place("node1", True, "12 of 15 slots of AMD SEV free")
+
+
+def test_a_host_with_a_slot_that_was_not_listed() -> None:
+    """It came between Placement's two answers."""
+    slots = dataclasses.replace(KNOWN, pools=())
+    (place,) = places.judge(ask(answer("sev"), ROOMY), slots, (NODE1,))
+    assert place == places.Place("node1", True, "a slot of AMD SEV is free")
