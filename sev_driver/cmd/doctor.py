@@ -17,7 +17,6 @@ import argparse
 import dataclasses
 import datetime
 import importlib.metadata
-import io
 import json
 import os
 import re
@@ -26,6 +25,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from sev_driver.cmd import doctor_output
 from sev_driver.cmd.doctor_cloud import add_cloud, add_plan
 from sev_driver.doctor import render
 from sev_driver.doctor.archive import (
@@ -67,15 +67,35 @@ _GENERATIONS = {
     model.value.removeprefix("amd-"): model for model in MemoryEncryptionModel
 }
 
+#: Options that no command takes, and where argparse puts them.
+_OF_THE_HOST = {
+    "--generation": "generation",
+    "--save": "save",
+    "--from": "archive",
+    "--nova-conf": "nova_conf",
+    "--guest-memory": "guest_memory",
+    "--connect": "connect",
+}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the console script."""
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.command:
+        _refuse_options_of_the_host(parser, options)
         status: int = options.run(options)
         return status
     return _host(parser, options)
+
+
+def _refuse_options_of_the_host(
+    parser: argparse.ArgumentParser, options: argparse.Namespace
+) -> None:
+    """A command reads no host: who names one's options expects what is not done."""
+    for name, where in _OF_THE_HOST.items():
+        if getattr(options, where) != parser.get_default(where):
+            parser.error(f"{name} is of a host, and {options.command} looks at none")
 
 
 def _host(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
@@ -92,25 +112,13 @@ def _host(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     models = () if options.generation else tuple(MemoryEncryptionModel)
     diagnosis = diagnose(NODES, evidence, asked, models)
     if options.json:
-        _print(json.dumps(render.as_json(diagnosis), indent=2) + "\n")
+        doctor_output.say(json.dumps(render.as_json(diagnosis), indent=2) + "\n")
     else:
         colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
         width = min(shutil.get_terminal_size().columns, _WIDTH)
         text = render.as_text(diagnosis, width, colour, options.verbose, options.quiet)
-        _print(text)
+        doctor_output.say(text)
     return diagnosis.exit_status
-
-
-def _print(text: str) -> None:
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # A terminal without the symbols still has the words beside them.
-        sys.stdout.reconfigure(errors="replace")
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read has seen enough; Python would tell of it once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _here(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Evidence:
@@ -125,17 +133,11 @@ def _here(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Evide
         now = datetime.datetime.now(datetime.timezone.utc)
         date = now.isoformat(timespec="seconds")
         try:
-            _write(options.save, pack(Archive(date, _version(), recording.answers)))
+            archive = Archive(date, _version(), recording.answers)
+            doctor_output.write(options.save, pack(archive))
         except OSError as error:
             _refuse(parser, f"{options.save} cannot be written: {error.strerror}")
     return evidence
-
-
-def _write(path: str, data: bytes) -> None:
-    """Write a file that is of no concern to other users of this machine."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-    with open(os.open(path, flags, 0o600), "wb") as file:
-        file.write(data)
 
 
 def _saved(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Evidence:

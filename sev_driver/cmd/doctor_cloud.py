@@ -23,6 +23,7 @@ import sys
 from typing import Any
 
 from sev_driver import asked
+from sev_driver.cmd import doctor_output
 from sev_driver.doctor import candidates, cloud_reader, cloud_report, dry_run
 from sev_driver.doctor.cloud_facts import (
     NEWEST_NOVA,
@@ -70,7 +71,12 @@ def add_cloud(commands: Any) -> None:
     parser = _parser(
         commands, "cloud", "flavors, images, hosts and slots", _CLOUD, _CLOUD_STATUS
     )
-    parser.add_argument("--quiet", action="store_true", help="print what is wrong")
+    parser.add_argument(
+        "--quiet",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="print what is wrong",
+    )
     parser.set_defaults(run=lambda options: _guarded(options, _cloud))
 
 
@@ -162,12 +168,13 @@ def _cloud(options: argparse.Namespace) -> int:
     cloud = _read(session, _release(session, options))
     findings = cloud_report.judge(cloud)
     if options.json:
-        print(json.dumps(cloud_report.cloud_json(cloud, findings), indent=2))
+        found = cloud_report.cloud_json(cloud, findings)
+        doctor_output.say(json.dumps(found, indent=2) + "\n")
     else:
         text = cloud_report.cloud_text(
             cloud, findings, _width(), _colour(), options.verbose, options.quiet
         )
-        sys.stdout.write(text)
+        doctor_output.say(text)
     return exit_status(findings)
 
 
@@ -182,10 +189,10 @@ def _plan(options: argparse.Namespace) -> int:
     else:
         plan = _in_the_cloud(options, specs, properties)
     if options.json:
-        print(json.dumps(cloud_report.plan_json(plan), indent=2))
+        doctor_output.say(json.dumps(cloud_report.plan_json(plan), indent=2) + "\n")
     else:
         text = cloud_report.plan_text(plan, _width(), _colour(), options.verbose)
-        sys.stdout.write(text)
+        doctor_output.say(text)
     return plan.exit_status
 
 

@@ -21,7 +21,7 @@ import sys
 import pytest
 from test_doctor_gather import ANSWERS, NOVA_CONF
 
-from sev_driver.cmd import doctor
+from sev_driver.cmd import doctor, doctor_output
 from sev_driver.doctor import archive
 from sev_driver.doctor.archive import Archive, Failure
 
@@ -126,6 +126,12 @@ def test_a_bad_archive_is_one_line_and_2(
         (["--nova-conf", "/does/not/exist"], "/does/not/exist cannot be read"),
         (["--from", "b", "--nova-conf", "c"], "--nova-conf"),
         (["nonsense"], "invalid choice"),
+        (["--save", "/tmp/x", "cloud"], "--save is of a host, and cloud looks at none"),
+        (["--from", "b", "plan", "--property", "a=b"], "--from is of a host"),
+        (["--generation", "sev", "plan", "--property", "a=b"], "--generation is of"),
+        (["--nova-conf", "b", "cloud"], "--nova-conf is of a host"),
+        (["--guest-memory", "1", "cloud"], "--guest-memory is of a host"),
+        (["--connect", "b", "cloud"], "--connect is of a host"),
         (["--gen", "sev"], ""),
     ],
 )
@@ -169,19 +175,63 @@ def test_it_needs_neither_nova_nor_libvirt(tmp_path: pathlib.Path) -> None:
     assert "libvirt-python cannot be imported" in findings["libvirt.reach"]["seen"]
 
 
+def test_a_file_that_was_there_is_not_written_over_in_place(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever may read the old one, or has it open, sees nothing of the new."""
+    file = tmp_path / "host.tgz"
+    file.write_bytes(b"old")
+    file.chmod(0o644)
+    with file.open("rb") as old:
+        doctor.main(["--connect", "test:///nowhere", "--save", str(file)])
+        assert old.read() == b"old"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert doctor.main(["--from", str(file), "--quiet"]) in (0, 1)
+    assert [each.name for each in tmp_path.iterdir()] == ["host.tgz"]
+
+
+def test_a_write_that_fails_leaves_nothing_behind(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "host.tgz"
+    file.write_bytes(b"old")
+    with pytest.raises(TypeError):
+        doctor_output.write(str(file), "no bytes")  # type: ignore[arg-type]
+    assert file.read_bytes() == b"old"
+    assert [each.name for each in tmp_path.iterdir()] == ["host.tgz"]
+
+
+def test_what_is_no_file_is_written_where_it_leads(tmp_path: pathlib.Path) -> None:
+    """Else root would take away /dev/stdout."""
+    link, file = tmp_path / "link", tmp_path / "file"
+    link.symlink_to(file)
+    doctor_output.write(str(link), b"new")
+    assert link.is_symlink() and file.read_bytes() == b"new"
+
+
 def test_a_terminal_without_the_symbols_has_the_words(tmp_path: pathlib.Path) -> None:
     file = saved(tmp_path / "host.tgz")
     told = run("--from", file, PYTHONIOENCODING="ascii")
     assert told.returncode == 0, told.stderr
     assert "? PASS  AMD processor" in told.stdout
+    keys = ("--property", "hw:mem_encryption=true", "--property", "trait:\u265e=x")
+    told = run("plan", *keys, "--verbose", PYTHONIOENCODING="ascii")
+    assert told.returncode == 0, told.stderr
+    assert "PASS" in told.stdout
 
 
-def test_a_reader_that_goes_away_is_no_trouble(tmp_path: pathlib.Path) -> None:
-    file = saved(tmp_path / "host.tgz")
-    command = [sys.executable, "-m", "sev_driver.cmd.doctor", "--from", file, "--json"]
+@pytest.mark.parametrize("command", ["", "plan --property hw:mem_encryption=true"])
+@pytest.mark.parametrize("form", ["", "--json"])
+def test_a_reader_that_goes_away_is_no_trouble(
+    command: str, form: str, tmp_path: pathlib.Path
+) -> None:
+    asked = command.split() or ["--from", saved(tmp_path / "host.tgz")]
+    asked += form.split()
+    words = [sys.executable, "-m", "sev_driver.cmd.doctor", *asked]
     with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()
-        assert b"Traceback" not in process.stderr.read()
+        told = process.stderr.read()
+    assert b"Traceback" not in told and b"BrokenPipe" not in told
