@@ -11,12 +11,17 @@
 #    under the License.
 """The cloud's web services and the loopback ports that they listen on."""
 
+import errno
 import json
+import random
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 HOST = "127.0.0.1"
+#: From the first to the last port that the kernel gives to outgoing connections.
+_OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 class Endpoint(NamedTuple):
@@ -36,12 +41,32 @@ ENDPOINTS = {
 
 
 def listen() -> dict[str, socket.socket]:
-    """Take a free port for each service.
+    """Take a free port for each service, so that clouds never collide.
 
-    The kernel chooses, so clouds never collide. A client that comes before
-    its service does waits in the socket's queue: nobody has to poll.
+    A client that comes before its service does waits in the socket's queue: nobody
+    has to poll.
     """
-    return {name: socket.create_server((HOST, 0), backlog=128) for name in ENDPOINTS}
+    ports = _candidates()
+    return {name: _listen(ports) for name in ENDPOINTS}
+
+
+def _candidates() -> Iterator[int]:
+    """Yield ports in an order of chance, none that an outgoing connection can have.
+
+    One of these could be in the way of a service that is started again.
+    """
+    first = int(_OUTGOING.read_text().split()[0])
+    yield from random.sample(range(first - first // 2, first), first // 2)
+
+
+def _listen(ports: Iterator[int]) -> socket.socket:
+    for port in ports:
+        try:
+            return socket.create_server((HOST, port), backlog=128)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+    raise OSError(errno.EADDRINUSE, f"no port of {HOST} is free")
 
 
 class Ports:
