@@ -47,7 +47,8 @@ def machine(remark: str) -> dict[str, Any]:
         "date": datetime.date.today().isoformat(),
         "cores": len(os.sched_getaffinity(0)),
         "processor": model,
-        "kernel": platform.release(),
+        # What a distribution or a cloud appends names its build, not its speed.
+        "kernel": platform.release().partition("-")[0],
         "python": platform.python_version(),
         "remark": remark,
     }

@@ -58,6 +58,13 @@ def test_what_is_kept_is_read_back(tmp_path: Path) -> None:
     assert report.read(tmp_path) == (about, [SERIES])
 
 
+def test_a_kernel_is_known_by_its_number_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.release", lambda: "6.12.9-some-build")
+    assert report.machine("shared")["kernel"] == "6.12.9"
+    kept, _ = report.read(report.RESULTS)
+    assert kept["kernel"].replace(".", "").isdigit()
+
+
 def test_a_table_marks_what_is_over() -> None:
     over = dataclasses.replace(SERIES, ours=[2.0, 4.0, 2.0])
     text = report.table(report.machine("shared"), [SERIES, over])
