@@ -71,7 +71,7 @@ NOT_RUN = {
         "the simulated host's are shown to Nova and libvirt alone"
     ),
     "sev-doctor --generation sev": DOCTOR,
-    "pip install 'sev_driver[doctor]'": "it fetches from an index",
+    "pip install openstacksdk": "it fetches from an index",
     "sev-doctor cloud --json | jq '.slots.all[] | {generation, usable}'": (
         "jq is no part of the set-up"
     ),

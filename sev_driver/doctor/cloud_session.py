@@ -52,7 +52,7 @@ class CloudSession:
         except ImportError:
             raise Unreachable(
                 "the cloud is asked by openstacksdk, and that is not installed here: "
-                "pip install 'sev_driver[doctor]', or pip install openstacksdk"
+                "pip install openstacksdk"
             ) from None
         self._errors = (ClientException, SDKException)
         # It warns of its own use of itself.
