@@ -37,7 +37,7 @@ def parse(text: str | bytes, *, indent: bool = False) -> etree._Element:
     :param indent: forget white space between elements, so that :func:`render`
         can indent the whole document anew.
     :raises UnsafeXML: no XML in UTF-8, longer than :data:`MAX_BYTES`, nested deeper
-        than libxml2 allows (256 elements, since 2.14 it is 2048), or with a DOCTYPE.
+        than libxml2 allows (256 elements in 2.14.6), or with a DOCTYPE.
     """
     _check_size(len(text))  # before a copy is made
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 REPOSITORY = Path(__file__).parents[2]
 
-#: As README.rst has it.
+#: As README.rst has it, for the two slots of this host: 4096 and 2 x 256.
 NOVA_CONF = """\
 [DEFAULT]
 compute_driver = sev_driver.SEVDriver
