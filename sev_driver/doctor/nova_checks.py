@@ -94,7 +94,8 @@ def virt_type(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
         return passed(value or "it is unset, and so kvm")
     why = ": an emulated guest cannot be encrypted" if value == "qemu" else ""
     return failed(
-        f"it is {value}{why}", setting(evidence, "libvirt", "virt_type", "kvm")
+        f"it is {value or 'empty'}{why}",
+        setting(evidence, "libvirt", "virt_type", "kvm"),
     )
 
 
@@ -125,11 +126,11 @@ def _of_x86_64(value: str) -> str | None:
 
 def cpu_mode(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
     value = evidence.option("libvirt", "cpu_mode")
-    if not value:
+    if value is None:
         return passed("it is unset, and so host-model")
     if value not in _CPU_MODES:
         return failed(
-            f"it is {value}, and nova-compute does not start with that",
+            f"it is {value or 'empty'}, and nova-compute does not start with that",
             setting(evidence, "libvirt", "cpu_mode", "host-model"),
         )
     models = evidence.option("libvirt", "cpu_models") or ""

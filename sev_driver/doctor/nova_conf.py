@@ -19,6 +19,10 @@ from collections.abc import Iterable, Iterator, Mapping
 
 OURS = "sev"
 
+#: What int() takes, and with it oslo.config.
+_WHOLE = re.compile(r"[+-]?\d+(_\d+)*", re.ASCII)
+_LONGEST_NUMBER = 40
+
 #: Options whose values are read and kept, by section. Of our own section it is all
 #: that the driver knows; what else stands there may be somebody's secret.
 READ: Mapping[str, frozenset[str]] = {
@@ -108,6 +112,21 @@ def parse(path: str, kept: bytes) -> Iterator[Option]:
             yield Option(section, line[1:], None, path)
         elif match := _OPTION.fullmatch(line):
             yield Option(section, match[1], match[2].strip(), path)
+
+
+def whole(text: str | None) -> int | None:
+    """Return the number that oslo.config has an option be; None where it is unset.
+
+    What is empty is unset, too.
+
+    :raises ValueError: it takes none of this for a number.
+    """
+    text = (text or "").strip()
+    if not text:
+        return None
+    if len(text) > _LONGEST_NUMBER or not _WHOLE.fullmatch(text):
+        raise ValueError(f"{text[:_LONGEST_NUMBER]!r} is no number")
+    return int(text)
 
 
 def in_force(options: Iterable[Option]) -> Mapping[tuple[str, str], Option]:

@@ -14,36 +14,52 @@
 from __future__ import annotations
 
 import difflib
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from sev_driver.doctor.evidence import Evidence
 from sev_driver.doctor.finding import Check
 from sev_driver.doctor.nova_checks import CONF, place, where_read
-from sev_driver.doctor.nova_conf import OURS, Option
+from sev_driver.doctor.nova_conf import OURS, Option, whole
 from sev_driver.doctor.tree import Judgement, Node, failed, passed, warned
 from sev_driver.model import MemoryEncryptionModel
 
-_NUMBER = re.compile(r"\d{1,18}", re.ASCII)
-#: What oslo.config takes for a boolean.
-_BOOLEAN = re.compile(r"true|false|1|0|on|off|yes|no", re.IGNORECASE)
-#: A text, or a policy: nova.policies judges those.
-_ANY = re.compile(r".*", re.DOTALL)
+#: What oslo.config takes for a boolean; nothing at all is none.
+_BOOLEANS = frozenset({"true", "false", "1", "0", "on", "off", "yes", "no"})
+
+Form = Callable[[str], bool]
+
+
+def number(text: str) -> bool:
+    """Whether oslo.config takes it for a number from 0 on, or for unset."""
+    try:
+        return (whole(text) or 0) >= 0
+    except ValueError:
+        return False
+
+
+def boolean(text: str) -> bool:
+    return text.lower() in _BOOLEANS
+
+
+def anything(text: str) -> bool:
+    """A text, or a policy: nova.policies judges those."""
+    return True
+
 
 #: All options of ours, with what they can be.
-OPTIONS: Mapping[tuple[str, str], re.Pattern[str]] = {
-    ("libvirt", "num_memory_encrypted_guests"): _NUMBER,
-    (OURS, "num_sev_es_guests"): _NUMBER,
-    (OURS, "num_sev_snp_guests"): _NUMBER,
-    (OURS, "slots_on_root_provider"): _BOOLEAN,
-    (OURS, "audit_interval"): _NUMBER,
-    (OURS, "stop_unencrypted_guests"): _BOOLEAN,
-    (OURS, "require_support_at_start"): _BOOLEAN,
-    (OURS, "allow_debug"): _BOOLEAN,
-    (OURS, "sev_policy"): _ANY,
-    (OURS, "sev_es_policy"): _ANY,
-    (OURS, "snp_policy"): _ANY,
-    (OURS, "prometheus_textfile"): _ANY,
+OPTIONS: Mapping[tuple[str, str], Form] = {
+    ("libvirt", "num_memory_encrypted_guests"): number,
+    (OURS, "num_sev_es_guests"): number,
+    (OURS, "num_sev_snp_guests"): number,
+    (OURS, "slots_on_root_provider"): boolean,
+    (OURS, "audit_interval"): number,
+    (OURS, "stop_unencrypted_guests"): boolean,
+    (OURS, "require_support_at_start"): boolean,
+    (OURS, "allow_debug"): boolean,
+    (OURS, "sev_policy"): anything,
+    (OURS, "sev_es_policy"): anything,
+    (OURS, "snp_policy"): anything,
+    (OURS, "prometheus_textfile"): anything,
 }
 _NAMES = {name: section for section, name in OPTIONS}
 
@@ -58,14 +74,14 @@ def values(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
         f"[{section}] {name} is {option.value!r}"
         for (section, name), form in OPTIONS.items()
         if (option := evidence.options.get((section, name))) is not None
-        and not form.fullmatch((option.value or "").strip())
+        and not form(option.value or "")
     ]
     if not seen:
         return passed("each has a value of its kind")
     (section, name) = next(
         key for key in OPTIONS if seen[0].startswith(f"[{key[0]}] {key[1]} ")
     )
-    kind = "a number" if OPTIONS[section, name] is _NUMBER else "true or false"
+    kind = "a number" if OPTIONS[section, name] is number else "true or false"
     return failed(
         f"{'; '.join(seen)}: nova-compute does not start with that",
         f"give it {kind} in {place(evidence, section, name)}, then restart "

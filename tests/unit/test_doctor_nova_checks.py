@@ -70,6 +70,8 @@ def found(id: str, conf: str, **changes: object):  # type: ignore[no-untyped-def
         ("cpu-mode", "", PASS, "host-model"),
         ("cpu-mode", "[libvirt]\ncpu_mode = host-passthrough", PASS, "passthrough"),
         ("cpu-mode", "[libvirt]\ncpu_mode = hostmodel", FAIL, "does not start"),
+        ("cpu-mode", "[libvirt]\ncpu_mode =", FAIL, "it is empty"),
+        ("virt-type", "[libvirt]\nvirt_type =", FAIL, "it is empty"),
         (
             "cpu-mode",
             "[libvirt]\ncpu_mode = custom\ncpu_models = EPYC-Milan, EPYC",

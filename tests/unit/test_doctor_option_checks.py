@@ -10,6 +10,8 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +19,7 @@ from nova_evidence import PATH, evidence
 
 from sev_driver.doctor import option_checks
 from sev_driver.doctor.finding import Finding, Verdict
+from sev_driver.doctor.nova_conf import whole
 from sev_driver.doctor.tree import look
 from sev_driver.model import MemoryEncryptionModel
 
@@ -38,10 +41,12 @@ def test_it_knows_all_options_of_the_driver() -> None:
         for option in options
     }
     kinds = {
-        "IntOpt": option_checks._NUMBER,
-        "BoolOpt": option_checks._BOOLEAN,
+        "IntOpt": option_checks.number,
+        "BoolOpt": option_checks.boolean,
     }
-    expected = {key: kinds.get(kind, option_checks._ANY) for key, kind in ours.items()}
+    expected = {
+        key: kinds.get(kind, option_checks.anything) for key, kind in ours.items()
+    }
     assert expected == option_checks.OPTIONS
 
 
@@ -53,6 +58,12 @@ def test_it_knows_all_options_of_the_driver() -> None:
         ("[sev]\nnum_sev_es_guests = three", FAIL, "num_sev_es_guests is 'three'"),
         ("[sev]\nnum_sev_es_guests = -1", FAIL, "'-1'"),
         ("[libvirt]\nnum_memory_encrypted_guests = 1.5", FAIL, "'1.5'"),
+        # As oslo.config has it.
+        ("[sev]\nnum_sev_es_guests = +5", PASS, ""),
+        ("[sev]\nnum_sev_es_guests = 1_000", PASS, ""),
+        ("[sev]\nnum_sev_es_guests =", PASS, ""),
+        ("[sev]\nnum_sev_es_guests = 1__0", FAIL, "'1__0'"),
+        ("[sev]\nallow_debug =", FAIL, "allow_debug is ''"),
         ("[sev]\nallow_debug = maybe", FAIL, "allow_debug is 'maybe'"),
         ("[sev]\nallow_debug = YES", PASS, ""),
         ("[sev]\nsev_policy = what only its own check understands", PASS, ""),
@@ -63,6 +74,26 @@ def test_values(conf: str, verdict: Verdict, said: str) -> None:
     assert (finding.verdict, said in finding.seen) == (verdict, True), finding
     if verdict is FAIL:
         assert PATH in finding.remedy
+
+
+ODD = st.text(alphabet="0123456789_+- \t.eExf", max_size=8)
+
+
+@given(st.one_of(ODD, st.sampled_from(["yes", "On", "t", "", " 0 ", "TRUE"])))
+def test_a_value_is_what_oslo_config_takes_it_for(text: str) -> None:
+    types = pytest.importorskip("oslo_config.types")
+
+    def takes(kind: Callable[[str], object]) -> bool:
+        try:
+            kind(text)
+        except ValueError:
+            return False
+        return True
+
+    assert option_checks.number(text) == takes(types.Integer(min=0))
+    assert option_checks.boolean(text) == takes(types.Boolean())
+    if option_checks.number(text):
+        assert whole(text) == types.Integer(min=0)(text)
 
 
 @pytest.mark.parametrize(
