@@ -21,6 +21,7 @@ from sev_driver.doctor import slot_checks
 from sev_driver.doctor.evidence import Evidence
 from sev_driver.doctor.finding import Check
 from sev_driver.doctor.nova_checks import place, setting, where_read
+from sev_driver.doctor.nova_conf import whole
 from sev_driver.doctor.tree import (
     Judgement,
     Node,
@@ -76,6 +77,16 @@ class Plan:
         )
 
     @property
+    def guests_may_have_huge_pages(self) -> bool:
+        """Whether there are more of them than the host keeps for itself."""
+        return self.total - self.ordinary > self.reserved
+
+    @property
+    def left(self) -> int:
+        """What guests can pin: without huge pages that are the host's own."""
+        return self.total if self.guests_may_have_huge_pages else self.ordinary
+
+    @property
     def advice(self) -> memory.Advice:
         return memory.advise(self.guests)
 
@@ -102,8 +113,11 @@ def _ratio(evidence: Evidence) -> float | None:
 
 
 def _reserved(evidence: Evidence) -> int:
-    text = (evidence.option("DEFAULT", _RESERVED) or "").strip()
-    return int(float(text)) if _NUMBER.fullmatch(text) else _RESERVED_BY_DEFAULT
+    try:
+        found = whole(evidence.option("DEFAULT", _RESERVED))
+    except ValueError:
+        found = None
+    return _RESERVED_BY_DEFAULT if found is None or found < 0 else found
 
 
 def overcommit(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
@@ -136,8 +150,11 @@ def reserve(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
     )
     remedy = setting(evidence, "DEFAULT", _RESERVED, str(_advised(plan)))
     remedy += ", or to more where the host itself needs more"
-    if plan.guests and plan.pinned > plan.ordinary:
-        return failed(seen, remedy)
+    first = plan.guest + memory.spec_overhead_mib()
+    if plan.guests and first > plan.left and not plan.guests_may_have_huge_pages:
+        return failed(f"{seen}: not even the first would run", remedy)
+    if plan.pinned > plan.left:
+        return warned(f"{seen}: the last of them would not run", remedy)
     if reserved < advice.with_ease_mib:
         return warned(seen, remedy)
     return passed(seen)
@@ -147,9 +164,8 @@ def _advised(plan: Plan) -> int:
     """Return the reserve by which the guests that still fit have all they need."""
     for guests in range(plan.guests, 0, -1):
         needed = guests * memory.LIBVIRT_MIB + _RESERVED_BY_DEFAULT
-        huge = plan.total - plan.ordinary
-        if plan.total - needed - huge >= guests * plan.guest:
-            return needed + huge
+        if plan.left - needed >= guests * plan.guest:
+            return needed + plan.total - plan.left
     return plan.reserved
 
 
@@ -166,8 +182,9 @@ def huge_pages(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
     return warned(
         f"{seen}: only guests with hw:mem_page_size take them, and Nova promises them "
         "to all",
-        "set hw:mem_page_size=large on the flavors of this host's guests, or add "
-        f"{huge} to [DEFAULT] {_RESERVED}, or have fewer huge pages (vm.nr_hugepages)",
+        "set hw:mem_page_size=large on the flavors of this host's guests; or, where "
+        f"they are not for guests, add {huge} to [DEFAULT] {_RESERVED}, or have fewer "
+        "of them (vm.nr_hugepages)",
     )
 
 
@@ -191,6 +208,13 @@ def room(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
         f"{available} MiB are available, and a guest of {plan.guest} MiB pins {each} "
         f"MiB: {fit} fit now"
     )
+    if not fit and plan.guests_may_have_huge_pages:
+        return warned(
+            f"{seen} beside the huge pages, which only guests with hw:mem_page_size "
+            "take",
+            "set hw:mem_page_size=large on the flavor, or end or move guests"
+            f"{_SMALLER}",
+        )
     if not fit:
         return failed(seen, f"end or move guests, or add memory{_SMALLER}")
     if free is None or not evidence.capabilities[model].supported:

@@ -85,7 +85,9 @@ def test_an_unreadable_meminfo_does_not_hide_the_ratio() -> None:
         (4352, 262144, PASS, "480 MiB (AMD SEV spec) to 3840 MiB (libvirt's advice)"),
         (3839, 262144, WARN, "and 3839 MiB are reserved"),
         # 30720 MiB is their RAM to the last MiB.
-        (0, 30720, FAIL, "15 guests of 2048 MiB pin 31200 MiB, of 30720 MiB"),
+        (0, 30720, WARN, "15 guests of 2048 MiB pin 31200 MiB, of 30720 MiB"),
+        (0, 2079, FAIL, "not even the first would run"),
+        (0, 2080, WARN, "1 guests of 2048 MiB pin 2080 MiB"),
         (512, 30720, WARN, "14 guests of 2048 MiB pin 29120 MiB"),
     ],
 )
@@ -107,6 +109,37 @@ def test_who_does_as_advised_has_enough(total: int, huge: int, before: int) -> N
     assert finding.verdict in (WARN, FAIL)
     advised = finding.remedy.partition("reserved_host_memory_mb = ")[2].split()[0]
     assert reserve(int(advised)).verdict is PASS
+
+
+@pytest.mark.parametrize("reserved", [0, 512, 4352])
+def test_a_host_whose_guests_have_huge_pages_is_not_emptied(reserved: int) -> None:
+    """Nearly all is huge pages, as where flavors have hw:mem_page_size=large."""
+    options = f"reserved_host_memory_mb = {reserved}"
+    memory = (262144, 1500, 258048)
+    finding = judged("reserved", options, memory=memory)
+    assert finding.verdict is (PASS if reserved == 4352 else WARN)
+    if finding.verdict is WARN:
+        assert "reserved_host_memory_mb = 4352 in" in finding.remedy
+    room = judged("room", options, memory=memory)
+    assert (room.verdict, "hw:mem_page_size" in room.remedy) == (WARN, True)
+
+
+def test_huge_pages_that_the_host_keeps_for_itself_are_not_for_guests() -> None:
+    kept, memory = "reserved_host_memory_mb = 28672", (30720, 30720, 28672)
+    finding = judged("reserved", kept, memory=memory)
+    assert (finding.verdict, "not even the first" in finding.seen) == (FAIL, True)
+    finding = judged("room", kept, memory=(30720, 1500, 28672))
+    assert finding.verdict is FAIL
+
+
+@pytest.mark.parametrize(
+    ("value", "reserved"), [("", 512), ("+5_000", 5000), ("-5", 512), ("much", 512)]
+)
+def test_the_reserve_is_what_oslo_config_takes_it_for(
+    value: str, reserved: int
+) -> None:
+    finding = judged("reserved", f"reserved_host_memory_mb = {value}")
+    assert f"and {reserved} MiB are reserved" in finding.seen
 
 
 def test_without_a_word_nova_reserves_512() -> None:
