@@ -25,6 +25,7 @@ import tarfile
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from sev_driver.doctor.evidence import NOT_IN_ARCHIVE
 from sev_driver.exceptions import DetectionError, SevDriverError
 from sev_driver.source import Source
 
@@ -83,7 +84,7 @@ class Archive:
     def ask(self, what: str, read: Callable[[], bytes]) -> bytes:
         answer = self.answers.get(what)
         if answer is None:
-            raise NotInArchive(f"{what} is not in the archive")
+            raise NotInArchive(f"{what} {NOT_IN_ARCHIVE}")
         if isinstance(answer, Failure):
             raise answer.error()
         return answer

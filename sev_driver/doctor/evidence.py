@@ -32,6 +32,8 @@ Value = TypeVar("Value")
 
 
 NOT_LOOKED_FOR = "it was not looked for"
+#: How it ends what is said of what an archive does not have.
+NOT_IN_ARCHIVE = "is not in the archive"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,12 @@ from __future__ import annotations
 from sev_driver import slot_counts
 from sev_driver.capabilities import Obstacle
 from sev_driver.detection import CACHE
-from sev_driver.doctor.evidence import NOT_LOOKED_FOR, Evidence, Opening
+from sev_driver.doctor.evidence import (
+    NOT_IN_ARCHIVE,
+    NOT_LOOKED_FOR,
+    Evidence,
+    Opening,
+)
 from sev_driver.doctor.finding import Check
 from sev_driver.doctor.tree import (
     Judgement,
@@ -40,7 +45,8 @@ def _reach(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
     libvirt = evidence.libvirt
     if libvirt.value is not None:
         return passed(f"{libvirt.value} answers")
-    if libvirt.unknown == NOT_LOOKED_FOR:
+    # Nobody has asked it, which says nothing of libvirt.
+    if libvirt.unknown == NOT_LOOKED_FOR or libvirt.unknown.endswith(NOT_IN_ARCHIVE):
         return skipped(libvirt.unknown)
     why = libvirt.unknown or "it is not there"
     if "libvirt-python" in why:
@@ -79,6 +85,12 @@ def _qemu_user(evidence: Evidence) -> str:
     return settings.get("user") or "a user of its own"
 
 
+def _daemon(evidence: Evidence) -> str:
+    """Return the unit that starts QEMU; libvirt's usual one where it is not known."""
+    daemon = evidence.daemon.value
+    return "libvirtd" if daemon is None else daemon.name
+
+
 def _sev_device(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
     device = evidence.sev_device
     if device.unknown:
@@ -87,12 +99,12 @@ def _sev_device(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
         return skipped("there is no /dev/sev here to look at")
     opening = evidence.sev_opening.value
     if opening and opening.error and evidence.read_as == "root":
-        return failed(*_closed_to_all(opening))
+        return failed(*_closed_to_all(opening, _daemon(evidence)))
     if device.value.mode & 0o600 != 0o600:
         return failed(
             f"/dev/sev is {device.value}: not even its owner may open it",
             "chmod 0600 /dev/sev, see what changed it (a udev rule?), and restart "
-            "libvirtd",
+            f"{_daemon(evidence)}",
         )
     settings = evidence.qemu_conf.value or {}
     in_the_open = settings.get("namespaces", "-").strip("[] ") == ""
@@ -101,15 +113,16 @@ def _sev_device(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
         return failed(
             f"/dev/sev is {device.value}, and qemu.conf has namespaces = []: libvirt "
             f"does not give it to QEMU, which runs as {user}",
-            "take namespaces out of /etc/libvirt/qemu.conf, and restart libvirtd",
+            "take namespaces out of /etc/libvirt/qemu.conf, and restart "
+            f"{_daemon(evidence)}",
         )
     return passed(f"/dev/sev is {device.value}; libvirt gives it to QEMU")
 
 
-def _closed_to_all(opening: Opening) -> tuple[str, str]:
+def _closed_to_all(opening: Opening, daemon: str) -> tuple[str, str]:
     """Return what is so, and the remedy, where not even root can open /dev/sev."""
     # libvirt would go on saying no: it keeps what QEMU told it.
-    again = f"rm -r {CACHE} and systemctl restart libvirtd"
+    again = f"rm -r {CACHE} and systemctl restart {daemon}"
     if opening.nodev:
         return (
             f"not even root can open /dev/sev ({opening.error}): it lies on a mount "
@@ -120,7 +133,7 @@ def _closed_to_all(opening: Opening) -> tuple[str, str]:
     return (
         f"not even root can open /dev/sev ({opening.error}), as in a container that "
         "was not given the device",
-        "give it to libvirtd's container (--device /dev/sev), or to its unit "
+        f"give it to {daemon}'s container (--device /dev/sev), or to its unit "
         f"(DeviceAllow=/dev/sev rw); then {again}",
     )
 
@@ -140,12 +153,17 @@ def _confinement(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
         found.append("AppArmor is on")
     if evidence.selinux.value is not None:
         found.append(f"SELinux {_SELINUX.get(evidence.selinux.value, 'is on')}")
+    asked = (("AppArmor", evidence.apparmor), ("SELinux", evidence.selinux))
+    unread = [name for name, fact in asked if fact.unknown]
+    if unread:
+        found.append(f"whether {' and '.join(unread)} is on cannot be read")
+    words = ", ".join(found)
     if evidence.kernel_log.value is None:
         why = evidence.kernel_log.unknown or "there is none"
         if not found:
             return passed("neither AppArmor nor SELinux is on")
-        return skipped(f"{', '.join(found)}; the kernel's log cannot be read: {why}")
-    return passed(f"{', '.join(found) or 'none is on'}; no denial of /dev/sev is seen")
+        return skipped(f"{words}; the kernel's log cannot be read: {why}")
+    return passed(f"{words or 'none is on'}; no denial of /dev/sev is seen")
 
 
 _SELINUX = {"1": "enforces", "0": "is permissive"}

@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterable
 
 from sev_driver.doctor.evidence import Memory, Processor
+from sev_driver.exceptions import DetectionError
 
 # No \s, which goes on over all the empty lines there may be.
 _MEMINFO = re.compile(r"^(\w{1,40}):[ \t]+(\d{1,18}) kB$", re.MULTILINE | re.ASCII)
@@ -74,11 +75,14 @@ def _number(text: str | None) -> int:
 
 
 def memory(meminfo: str) -> Memory:
-    """Read /proc/meminfo; what it does not tell is 0."""
+    """Read /proc/meminfo; a kernel without huge pages tells of none.
+
+    :raises DetectionError: it does not tell how much there is.
+    """
     found = {match[1]: int(match[2]) for match in _MEMINFO.finditer(meminfo)}
-    return Memory(
-        found.get("MemTotal", 0), found.get("MemAvailable", 0), found.get("Hugetlb", 0)
-    )
+    if not found.get("MemTotal") or "MemAvailable" not in found:
+        raise DetectionError("it has no MemTotal or no MemAvailable")
+    return Memory(found["MemTotal"], found["MemAvailable"], found.get("Hugetlb", 0))
 
 
 def memlock(limits: str) -> int | None:

@@ -10,6 +10,8 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
+from __future__ import annotations
+
 import dataclasses
 
 import pytest
@@ -17,8 +19,11 @@ from host_facts import EVERYTHING
 from nova_evidence import evidence
 
 from sev_driver.doctor import libvirt_checks
-from sev_driver.doctor.evidence import Evidence, Fact, Opening
+from sev_driver.doctor.archive import Archive
+from sev_driver.doctor.evidence import Daemon, Evidence, Fact, Opening
 from sev_driver.doctor.finding import Finding, Verdict
+from sev_driver.doctor.gather import gather
+from sev_driver.doctor.libvirt_questions import Nobody
 from sev_driver.doctor.tree import look
 from sev_driver.domain_capabilities import DomainCapabilities
 from sev_driver.model import MemoryEncryptionModel
@@ -31,9 +36,13 @@ NO_SEV = dataclasses.replace(EVERYTHING, domain=DomainCapabilities(False))
 DEVICE = Fact(Status("c", 0o600, "root", "root"))
 
 
-def dev_sev(host: Evidence) -> Finding:
+def found(id: str, host: Evidence) -> Finding:
     findings = look(libvirt_checks.NODES, host, MemoryEncryptionModel.AMD_SEV)
-    return next(each for each in findings if each.check.id == "libvirt.dev-sev")
+    return next(each for each in findings if each.check.id == f"libvirt.{id}")
+
+
+def dev_sev(host: Evidence) -> Finding:
+    return found("dev-sev", host)
 
 
 @pytest.mark.parametrize(
@@ -62,3 +71,71 @@ def test_a_device_that_not_even_root_can_open(
     if verdict is FAIL:
         assert error in finding.seen
         assert "rm -r /var/cache/libvirt/qemu/capabilities" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("daemon", "unit"),
+    [
+        (Fact(Daemon("virtqemud", 7, None, None)), "virtqemud"),
+        (Fact(Daemon("libvirtd", 7, None, None)), "libvirtd"),
+        (Fact(), "libvirtd"),
+    ],
+)
+def test_the_daemon_to_restart_is_the_one_that_runs(
+    daemon: Fact[Daemon], unit: str
+) -> None:
+    host = evidence(
+        facts=NO_SEV,
+        libvirt=Fact("qemu:///system"),
+        kvm_device=Fact(Status("c", 0o660, "root", "kvm")),
+        sev_device=DEVICE,
+        sev_opening=Fact(Opening("Permission denied", True)),
+        daemon=daemon,
+    )
+    assert dev_sev(host).remedy.endswith(f"systemctl restart {unit}")
+    for changes in (
+        {"sev_device": Fact(Status("c", 0, "root", "root"))},
+        {"qemu_conf": Fact({"namespaces": "[]", "user": "qemu"})},
+    ):
+        other = dataclasses.replace(host, sev_opening=Fact(), **changes)  # type: ignore[arg-type]
+        assert dev_sev(other).remedy.endswith(f"restart {unit}")
+
+
+UNREAD: Fact[str] = Fact(unknown="denied")
+
+
+@pytest.mark.parametrize(
+    ("apparmor", "selinux", "log", "verdict", "said"),
+    [
+        (UNREAD, UNREAD, None, SKIP, "whether AppArmor and SELinux is on cannot be"),
+        (Fact(), UNREAD, None, SKIP, "whether SELinux is on cannot be read"),
+        (Fact(), Fact(), None, PASS, "neither AppArmor nor SELinux is on"),
+        (Fact("Y"), UNREAD, None, SKIP, "AppArmor is on, whether SELinux is on"),
+        (UNREAD, UNREAD, (), PASS, "cannot be read; no denial of /dev/sev is seen"),
+        (Fact(), Fact(), (), PASS, "none is on; no denial"),
+    ],
+)
+def test_what_is_unreadable_is_not_taken_for_off(
+    apparmor: Fact[str],
+    selinux: Fact[str],
+    log: tuple[str, ...] | None,
+    verdict: Verdict,
+    said: str,
+) -> None:
+    host = evidence(
+        facts=NO_SEV,
+        libvirt=Fact("qemu:///system"),
+        kvm_device=Fact(Status("c", 0o660, "root", "kvm")),
+        sev_device=DEVICE,
+        apparmor=apparmor,
+        selinux=selinux,
+        kernel_log=Fact(unknown="denied") if log is None else Fact(log),
+    )
+    finding = found("confinement", host)
+    assert (finding.verdict, said in finding.seen) == (verdict, True), finding
+
+
+def test_a_libvirt_that_an_archive_does_not_tell_of_is_not_to_be_started() -> None:
+    finding = found("reach", gather(Archive("", "", {}), Nobody()))
+    assert (finding.verdict, finding.remedy) == (SKIP, "")
+    assert "is not in the archive" in finding.seen

@@ -14,6 +14,8 @@
 import pytest
 
 from sev_driver.doctor import texts
+from sev_driver.doctor.evidence import Memory
+from sev_driver.exceptions import DetectionError
 
 
 @pytest.mark.parametrize(
@@ -29,3 +31,15 @@ from sev_driver.doctor import texts
 def test_the_command_line_is_not_kept_with_the_log(line: str) -> None:
     wanted = "[    3.1] ccp 0000:22:00.1: sev enabled, SEV API:1.55 build:8"
     assert texts.concerning(f"{line}\n{wanted}\nsystemd: up\n") == [wanted]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "MemTotal: 1 kB\n", "MemAvailable: 1 kB\n", "MemTotal: 0 kB\n"]
+)
+def test_a_meminfo_without_memory_is_unknown(text: str) -> None:
+    with pytest.raises(DetectionError):
+        texts.memory(text)
+
+
+def test_a_kernel_without_huge_pages_tells_of_none() -> None:
+    assert texts.memory("MemTotal: 2 kB\nMemAvailable: 1 kB\n") == Memory(2, 1, 0)
