@@ -71,12 +71,22 @@ def _asids(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
     seen = f"no ASID is left for {whose} ({count.source}: {count.number})"
     if capability.obstacle is Obstacle.NO_SLOTS:
         seen = capability.reason
-    limit = "a lower number" if model is SEV else "a number such as 100"
+    limit = "a lower number" if model is SEV else _limit(counts.sev)
     return failed(
         seen,
         f"set SEV-ES ASID Space Limit Control to Manual and SEV-ES ASID Space Limit to "
         f"{limit} in the firmware set-up ({_CPU})",
     )
+
+
+def _limit(plain: slot_counts.Count | None) -> str:
+    """Return a limit that leaves ASIDs for both, of a host where all are plain SEV's.
+
+    The ASIDs below the limit are those of SEV-ES and SEV-SNP.
+    """
+    if plain is None or plain.number < 3:
+        return "a higher number"
+    return f"a number such as {min(100, plain.number // 2 + 1)}"
 
 
 def _iommu(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:

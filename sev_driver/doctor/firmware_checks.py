@@ -13,6 +13,8 @@
 
 from __future__ import annotations
 
+import pathlib
+
 from sev_driver.capabilities import Obstacle
 from sev_driver.doctor.evidence import Descriptor, Evidence
 from sev_driver.doctor.finding import Check
@@ -84,10 +86,11 @@ def _descriptor(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
     assert first.firmware is not None  # nosec B101  # for mypy
     words = f"{first.path} is the first that fits: {first.firmware.filename}"
     if first.file.absent:
-        return warned(
+        name = pathlib.PurePath(first.path).name
+        return failed(
             f"{words}, and there is no such file",
-            "install that firmware, or mask the descriptor by an empty file of its "
-            "name in /etc/qemu/firmware",
+            f"install the package that has {first.firmware.filename}, or have libvirt "
+            f"take the next descriptor: touch /etc/qemu/firmware/{name}",
         )
     return passed(words)
 

@@ -14,12 +14,12 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 
 from sev_driver import inventory, occupants, reserved
 from sev_driver.doctor.evidence import Evidence
 from sev_driver.doctor.finding import Check
 from sev_driver.doctor.nova_checks import place
+from sev_driver.doctor.nova_conf import whole
 from sev_driver.doctor.running_domains import RunningDomain
 from sev_driver.doctor.tree import (
     Judgement,
@@ -32,7 +32,6 @@ from sev_driver.doctor.tree import (
 from sev_driver.model import MemoryEncryptionModel
 
 _ES, _SNP = MemoryEncryptionModel.AMD_SEV_ES, MemoryEncryptionModel.AMD_SEV_SNP
-_COUNT = re.compile(r"\d{1,18}", re.ASCII)
 
 #: As many guests are named; of more it is said how many.
 _NAMED = 4
@@ -114,8 +113,10 @@ def caps(evidence: Evidence) -> inventory.Caps:
     """Return the operator's limits in nova.conf."""
     found: dict[MemoryEncryptionModel, int | None] = {}
     for model, option in inventory.CAP_OPTIONS.items():
-        text = (evidence.option(*_split(option)) or "").strip()
-        found[model] = int(text) if _COUNT.fullmatch(text) else None
+        try:
+            found[model] = whole(evidence.option(*_split(option)))
+        except ValueError:
+            found[model] = None  # nova.option-values tells of it
     return found
 
 
@@ -193,7 +194,8 @@ def _remedy(evidence: Evidence, model: MemoryEncryptionModel, used: Use) -> str:
     if used.others:
         name = used.others[0].name
         ways.append(
-            f"end a guest that is not Nova's, such as with virsh destroy {name}"
+            f"ask the owner of {name}, a guest that is not Nova's, to end it: virsh "
+            f"shutdown {name}, or where it does not heed that, virsh destroy {name}"
         )
     if used.unseen:
         ways.append("end a QEMU that libvirt did not start (pgrep -a qemu)")

@@ -88,7 +88,10 @@ def test_full_slots_name_who_holds_them_and_who_can_let_go() -> None:
         "0 of 2 free; 1 held by servers of Nova (uuid-1), 1 held by guests of others "
         "(db)"
     )
-    assert "virsh destroy db" in finding.remedy
+    assert "ask the owner of db" in finding.remedy
+    assert "virsh shutdown db, or where it does not heed that, virsh destroy db" in (
+        finding.remedy
+    )
     assert "openstack server migrate uuid-1" in finding.remedy
 
 
