@@ -56,7 +56,9 @@ def _candidates() -> Iterator[int]:
     One of these could be in the way of a service that is started again.
     """
     first = int(_OUTGOING.read_text().split()[0])
-    yield from random.SystemRandom().sample(range(first - first // 2, first), first // 2)
+    yield from random.SystemRandom().sample(
+        range(first - first // 2, first), first // 2
+    )
 
 
 def _listen(ports: Iterator[int]) -> socket.socket:
