@@ -21,6 +21,23 @@ from sev_driver.doctor.evidence import Evidence
 from sev_driver.doctor.finding import Finding, Verdict, exit_status
 from sev_driver.model import MemoryEncryptionModel
 
+#: Checks that tell of what the driver's own verdict on a host does not: where one of
+#: them was skipped, nobody can say for sure that a guest would run.
+DECISIVE = frozenset(
+    {
+        "libvirt.dev-kvm",
+        "libvirt.dev-sev",
+        "libvirt.confinement",
+        "firmware.descriptor",
+        "nova.compute",
+        "nova.import",
+        "nova.conf",
+        "slots.total",
+        "slots.free",
+        "memory.room",
+    }
+)
+
 Models = tuple[MemoryEncryptionModel, ...]
 
 
@@ -38,7 +55,7 @@ class Diagnosis:
 
     @property
     def exit_status(self) -> int:
-        """0 where a guest of ``asked`` would run, else 1."""
+        """0 where a guest of ``asked`` would run, as far as was looked at, else 1."""
         return exit_status(self.findings[self.asked])
 
     def first_failure(self, model: MemoryEncryptionModel) -> Finding | None:
@@ -47,6 +64,16 @@ class Diagnosis:
             if finding.verdict is Verdict.FAIL:
                 return finding
         return None
+
+    def not_looked_at(self, model: MemoryEncryptionModel) -> tuple[Finding, ...]:
+        """Return what could yet keep a guest from running; none if something does."""
+        if self.first_failure(model) is not None:
+            return ()
+        return tuple(
+            finding
+            for finding in self.findings[model]
+            if finding.verdict is Verdict.SKIP and finding.check.id in DECISIVE
+        )
 
     def merged(self) -> list[tuple[Finding, Models]]:
         """Return each finding once, with the generations that it is of.

@@ -66,10 +66,12 @@ def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
         "format": FORMAT,
         "generation": diagnosis.asked.value,
         "would_run": not diagnosis.exit_status,
+        "not_looked_at": _unseen(diagnosis, diagnosis.asked),
         "generations": {
             model.value: {
                 "would_run": diagnosis.first_failure(model) is None,
                 "cause": _id(diagnosis.first_failure(model)),
+                "not_looked_at": _unseen(diagnosis, model),
             }
             for model in diagnosis.findings
         },
@@ -94,6 +96,10 @@ def _id(finding: Finding | None) -> str | None:
     return None if finding is None else finding.check.id
 
 
+def _unseen(diagnosis: Diagnosis, model: MemoryEncryptionModel) -> list[str]:
+    return [finding.check.id for finding in diagnosis.not_looked_at(model)]
+
+
 def as_text(
     diagnosis: Diagnosis,
     width: int = 80,
@@ -107,16 +113,20 @@ def as_text(
     :param colour: whether the reader's terminal shows colours.
     :param verbose: of every check what was seen, what is read, and where the manual
         tells of it.
-    :param quiet: only what is wrong; nothing where nothing is.
+    :param quiet: only what is wrong, and what was not looked at that decides whether
+        a guest would run; nothing where there is neither.
     """
     lines: list[str] = []
+    models = tuple(diagnosis.findings)
     for category, findings in _by_category(diagnosis, quiet):
         if not quiet:
             lines.append(_TITLES.get(category, category))
         for row in findings if verbose else _shortened(findings):
             lines += _row(row, len(diagnosis.findings), width, colour, verbose)
-    if not quiet:
-        lines += ["", *_summary(diagnosis)]
+    if quiet:
+        lines += _summary(diagnosis, filter(diagnosis.not_looked_at, models), width)
+    else:
+        lines += ["", *_summary(diagnosis, models, width)]
     return "".join(each + "\n" for each in lines)
 
 
@@ -216,10 +226,21 @@ def _short(model: MemoryEncryptionModel) -> str:
     return model.title.removeprefix("AMD ")
 
 
-def _summary(diagnosis: Diagnosis) -> Iterator[str]:
-    for model in diagnosis.findings:
+def _summary(
+    diagnosis: Diagnosis, models: Iterable[MemoryEncryptionModel], width: int
+) -> Iterator[str]:
+    for model in models:
         cause = diagnosis.first_failure(model)
-        if cause is None:
+        unseen = ", ".join(f.check.title for f in diagnosis.not_looked_at(model))
+        if cause is not None:
+            yield f"{model.title}: no guest would run; see {cause.check.title}."
+        elif not unseen:
             yield f"{model.title}: a guest would run."
         else:
-            yield f"{model.title}: no guest would run; see {cause.check.title}."
+            yield from textwrap.wrap(
+                f"{model.title}: a guest would run, as far as could be looked at; not "
+                f"looked at: {unseen}.",
+                max(width, 40),
+                subsequent_indent="  ",
+                break_on_hyphens=False,
+            )

@@ -27,8 +27,16 @@ from test_doctor_categories import GENOA, OFF, SNP_OFF, facts_of
 
 from sev_driver.doctor import render
 from sev_driver.doctor.categories import NODES
-from sev_driver.doctor.diagnosis import Diagnosis, diagnose
-from sev_driver.doctor.evidence import Daemon, Descriptor, Evidence, Fact, Iommu
+from sev_driver.doctor.diagnosis import DECISIVE, Diagnosis, diagnose
+from sev_driver.doctor.evidence import (
+    Daemon,
+    Descriptor,
+    Evidence,
+    Fact,
+    Import,
+    Iommu,
+    NovaCompute,
+)
 from sev_driver.doctor.finding import Verdict
 from sev_driver.facts import HostFacts
 from sev_driver.model import MemoryEncryptionModel
@@ -68,6 +76,8 @@ def evidence(facts: HostFacts, **changes: object) -> Evidence:
         selinux=Fact(),
         qemu_conf=Fact({}),
         libvirt=Fact("qemu:///system"),
+        nova_compute=Fact(NovaCompute("/usr/bin/python3")),
+        driver_import=Fact(Import(True, "/usr/lib/python3/dist-packages/sev_driver")),
         descriptors=(
             Descriptor(
                 "/usr/share/qemu/firmware/60-ovmf-amdsev.json",
@@ -147,6 +157,8 @@ def test_the_schema_can_refuse() -> None:
         {**good, "format": 2},
         {**good, "more": 1},
         {**good, "generation": "sev"},
+        {**good, "not_looked_at": ["no id"]},
+        {key: each for key, each in good.items() if key != "not_looked_at"},
         {**good, "findings": [{**good["findings"][0], "verdict": "ok"}]},
         {**good, "findings": [{**good["findings"][0], "id": "no category"}]},
         {**good, "generations": {"amd-sev": {"would_run": False, "cause": None}}},
@@ -165,6 +177,45 @@ def test_what_is_wrong_has_a_remedy_and_everything_words(
                 assert finding.remedy, (path.stem, finding)
             for words in (finding.seen, finding.remedy):
                 assert "\n" not in words and not words.endswith(".")
+
+
+#: All of which is unreadable, and nothing of it is in the driver's own facts.
+UNREAD: dict[str, object] = {
+    "kvm_device": Fact(unknown="denied"),
+    "nova_files": {nova_evidence.PATH: Fact(unknown="denied")},
+    "nova_compute": Fact(),
+    "driver_import": Fact(),
+    "memory": Fact(unknown="denied"),
+}
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_what_decides_and_was_not_looked_at_is_told(quiet: bool) -> None:
+    found = diagnose(NODES, evidence(EVERYTHING, **UNREAD), SEV)
+    text = " ".join(render.as_text(found, 80, quiet=quiet).split())
+    assert text.endswith(
+        "AMD SEV: a guest would run, as far as could be looked at; not looked at: "
+        "/dev/kvm for QEMU, nova-compute, The driver in nova-compute's Python, "
+        "nova.conf, Memory available."
+    )
+    assert found.exit_status == 0
+    told = render.as_json(found)
+    validate(told)
+    ids = ["libvirt.dev-kvm", "nova.compute", "nova.import", "nova.conf", "memory.room"]
+    assert told["not_looked_at"] == ids
+    assert told["generations"]["amd-sev"]["not_looked_at"] == ids
+
+
+def test_where_no_guest_would_run_the_cause_is_enough() -> None:
+    found = diagnose(NODES, evidence(OFF, processor=NO_SME, **UNREAD), SEV)
+    assert render.as_json(found)["not_looked_at"] == []
+    assert "not looked at:" not in render.as_text(found)
+
+
+def test_where_all_is_known_nothing_is_left_open() -> None:
+    found = all_three(evidence(EVERYTHING))
+    assert not any(map(found.not_looked_at, MemoryEncryptionModel))
+    assert {node.check.id for node in NODES} >= DECISIVE
 
 
 def test_lines_keep_to_the_width() -> None:
