@@ -11,6 +11,7 @@
 #    under the License.
 """Archives that somebody made by hand, for whoever reads them with sev-doctor."""
 
+import contextlib
 import gzip
 import os
 import tarfile
@@ -27,6 +28,7 @@ from sev_driver.doctor.diagnosis import diagnose
 from sev_driver.doctor.gather import gather
 from sev_driver.doctor.libvirt_questions import Nobody
 from sev_driver.doctor.render import as_text
+from sev_driver.exceptions import DetectionError
 from sev_driver.model import MemoryEncryptionModel
 
 SEV = MemoryEncryptionModel.AMD_SEV
@@ -152,7 +154,8 @@ def test_blanks_without_end_take_no_time(blank: str) -> None:
     start = time.process_time()
     for each in (text, f"a{text}", f"a = {text}#", f'user = "{text}', f"flags{text}:"):
         texts.processor(each)
-        texts.memory(each)
+        with contextlib.suppress(DetectionError):
+            texts.memory(each)
         texts.memlock(f"Max locked memory{each}")
         texts.qemu_conf(each)
     assert time.process_time() - start < 20
