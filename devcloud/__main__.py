@@ -81,7 +81,7 @@ def main() -> int:
     args = _parse()
     interrupts.install()
     try:
-        args.function(args)
+        _run(args)
     except (CloudError, SettingsError) as exc:
         print(f"error: {exc}", file=sys.stderr)
         return 1
@@ -89,6 +89,15 @@ def main() -> int:
         print("\nInterrupted; nothing that was started is left.", file=sys.stderr)
         return 130
     return 0
+
+
+def _run(args: argparse.Namespace) -> None:
+    try:
+        args.function(args)
+    except Exception:
+        # What Ctrl-C has ended may come to us as an error of its own.
+        interrupts.check()
+        raise
 
 
 def _cloud(args: argparse.Namespace) -> Cloud:
