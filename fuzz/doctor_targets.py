@@ -165,7 +165,8 @@ def _texts(data: bytes) -> None:
         texts.processor, texts.memory, texts.memlock, texts.concerning, texts.qemu_conf,
     )  # fmt: skip
     for reader in readers:
-        reader(text)
+        with own_errors():
+            reader(text)
     texts.sift_qemu_conf(data)
     texts.sift_command_line(data)
     with contextlib.suppress(SevDriverError):

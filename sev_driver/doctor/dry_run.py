@@ -79,10 +79,7 @@ def run(
     findings = list(_asked(subject, request, picture, image is None))
     if request is None:
         return DryRun(flavor, picture, cloud.nova, None, tuple(findings))
-    for violation in found:
-        name = violation.requirement.value
-        finding = subject.finding(name, Verdict.FAIL, violation.found, violation.remedy)
-        findings.append(finding)
+    findings += subject.violated(found)
     findings += flavors.hints(request, flavor, cloud, subject) if not found else ()
     left_out = candidates.left_out(flavor)
     if left_out:

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 
 from sev_driver import asked, selection, traits
 from sev_driver.doctor import candidates
-from sev_driver.doctor.cloud_facts import Cloud, Flavor, Slots, Unread, trait
+from sev_driver.doctor.cloud_facts import Cloud, Flavor, Unread, trait
 from sev_driver.doctor.finding import Finding, Verdict
 from sev_driver.doctor.pairing import FITTING, alike, asks, violations
 from sev_driver.doctor.subject import Subject, short
@@ -48,19 +48,12 @@ def _judge(flavor: Flavor, cloud: Cloud, subject: Subject) -> Iterator[Finding]:
         yield from _half_asking(flavor, subject)
         return
     told = asks(request)
-    for violation in found:
-        name = violation.requirement.value
-        seen = f"{told}, but {violation.found}"
-        yield subject.finding(name, Verdict.FAIL, seen, violation.remedy)
     if found:
+        yield from subject.violated(found, told)
         return
     yield from hints(request, flavor, cloud, subject)
-    if isinstance(cloud.slots, Slots) and request.model not in cloud.slots.offered():
-        seen = f"{told}, and no host offers a slot of it"
-        remedy = "run sev-doctor on the hosts that should offer it"
-        yield subject.finding("offered", Verdict.FAIL, seen, remedy)
-        return
-    yield _fitting_images(flavor, cloud, told, subject)
+    lacking = subject.not_offered(request, cloud, told)
+    yield from lacking or [_fitting_images(flavor, cloud, told, subject)]
 
 
 def _half_asking(flavor: Flavor, subject: Subject) -> Iterator[Finding]:

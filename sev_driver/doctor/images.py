@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sev_driver import asked
-from sev_driver.doctor.cloud_facts import Cloud, Image, Slots, Unread
+from sev_driver.doctor.cloud_facts import Cloud, Image, Unread
 from sev_driver.doctor.finding import Finding, Verdict
 from sev_driver.doctor.pairing import SILENT, asks, violations
 from sev_driver.doctor.subject import Subject
@@ -41,18 +41,11 @@ def _judge(image: Image, cloud: Cloud) -> Iterator[Finding]:
         yield from _half_asking(image, subject)
         return
     told = asks(request)
-    for violation in found:
-        name = violation.requirement.value
-        seen = f"{told}, but {violation.found}"
-        yield subject.finding(name, Verdict.FAIL, seen, violation.remedy)
     if found:
+        yield from subject.violated(found, told)
         return
-    if isinstance(cloud.slots, Slots) and request.model not in cloud.slots.offered():
-        seen = f"{told}, and no host offers a slot of it"
-        remedy = "run sev-doctor on the hosts that should offer it"
-        yield subject.finding("offered", Verdict.FAIL, seen, remedy)
-        return
-    yield subject.finding("fits", Verdict.PASS, told)
+    lacking = subject.not_offered(request, cloud, told)
+    yield from lacking or [subject.finding("fits", Verdict.PASS, told)]
 
 
 def _half_asking(image: Image, subject: Subject) -> Iterator[Finding]:

@@ -17,8 +17,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from sev_driver.doctor.cloud_facts import Unread
+from sev_driver.doctor.cloud_facts import Cloud, Unread
 from sev_driver.doctor.finding import Check, Finding, Verdict
+from sev_driver.requirements import GuestRequest, Violation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +36,25 @@ class Subject:
         title = self.name if self.kind == "plan" else f"{self.kind} {self.name}"
         about = Check(f"{self.kind}.{check}", title, self.reads)
         return Finding(about, verdict, seen, remedy)
+
+    def violated(self, found: Sequence[Violation], told: str = "") -> list[Finding]:
+        """Return a FAIL for each violation; ``told`` says who asks for what."""
+        but = f"{told}, but " if told else ""
+        return [
+            self.finding(v.requirement.value, Verdict.FAIL, but + v.found, v.remedy)
+            for v in found
+        ]
+
+    def not_offered(
+        self, request: GuestRequest, cloud: Cloud, told: str
+    ) -> list[Finding]:
+        """Return a FAIL where it is known that no host has the model."""
+        slots = cloud.slots
+        if isinstance(slots, Unread) or request.model in slots.offered():
+            return []
+        seen = f"{told}, and no host offers a slot of it"
+        remedy = "run sev-doctor on the hosts that should offer it"
+        return [self.finding("offered", Verdict.FAIL, seen, remedy)]
 
     def unread(self, why: Unread) -> Finding:
         """Return SKIP where the credentials do not suffice, FAIL where it failed."""

@@ -112,6 +112,13 @@ def hard_reboot_after_sev_was_switched_off(cloud: Beside) -> str:
         return "refused in words, guest goes on"
     finally:
         cloud.set_host(sev=True)
+        # Nova looks each second.
+        eventually("the slots are back", lambda: sum(free_slots(cloud)) == 2)
+
+
+def free_slots(cloud: Beside) -> list[int]:
+    inventories = cloud.inventory().values()
+    return [int(total) - int(reserved) for total, reserved in inventories]
 
 
 def third_guest_on_two_slots(cloud: Beside) -> str:
@@ -123,8 +130,8 @@ def third_guest_on_two_slots(cloud: Beside) -> str:
 
 def guest_of_another_manager(cloud: Beside) -> str:
     def free() -> int:
-        ((total, reserved),) = cloud.inventory().values()
-        return int(total) - int(reserved)
+        (slots,) = free_slots(cloud)
+        return slots
 
     cloud.start_stranger("stranger")
     try:
