@@ -25,7 +25,7 @@ PYTHON_FILES := sev_driver nova devcloud fuzz benchmarks tests tools doc
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-multinode setup-trixie demo cloud cloud-down cloud-status test lint unit \
-        functional packaging e2e fuzz audit test-releases bench sample docs clean
+        functional packaging e2e faults fuzz audit test-releases bench sample docs clean
 
 help:  ## show these lines
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -79,6 +79,12 @@ packaging: $(READY)  ## the wheel, the sample, the set-up; no root needed
 
 e2e: $(MULTINODE) $(TRIXIE)  ## the one-machine cloud
 	$(AS_ROOT) $(PYTEST) tests/e2e
+
+# What else breaks there has its tests beside those of the same matter.
+FAULTS := tests/faults $(addprefix tests/e2e/,test_sev_lost.py test_behind_novas_back.py \
+            test_guests_of_others.py test_host_boot.py)
+faults: $(MULTINODE)  ## programs of a real cloud killed, its disks filled
+	$(AS_ROOT) $(PYTEST) $(FAULTS)
 
 # INPUTS=10000 puts so many before all of them; .fuzz/ keeps what it has learnt.
 INPUTS ?= 1000000

@@ -78,7 +78,14 @@ class Restarts:
 
     def restart_libvirtd(self) -> None:
         """Return when it is up; guests go on meanwhile."""
+        self.kill_libvirtd()
+        self.start_libvirtd()
+
+    def kill_libvirtd(self) -> None:
         self._kill(DAEMON)
+
+    def start_libvirtd(self) -> None:
+        """Return when it is up."""
         command, environment = self.host.libvirtd_command()
         log = self._cloud.layout.log("libvirtd")
         self._spawn(DAEMON, command, environment, log)

@@ -114,14 +114,20 @@ class CloudFixture(fixtures.Fixture):
 
     def boot(self, name: str, flavor: str, image: str, **more: Any) -> Any:
         """A server that is built: ACTIVE or ERROR, with its fault."""
-        compute = self.connection.compute
-        server = compute.create_server(
+        return self.built(self.order(name, flavor, image, **more))
+
+    def order(self, name: str, flavor: str, image: str, **more: Any) -> Any:
+        """A server that Nova has begun to build."""
+        return self.connection.compute.create_server(
             name=name, flavor_id=flavor, image_id=image, networks="none", **more
         )
+
+    def built(self, server: Any) -> Any:
+        """The server as it has become: ACTIVE or ERROR, with its fault."""
         for _ in openstack.utils.iterate_timeout(
-            INSTANCE_TIMEOUT, f"{name} was not built", wait=0.3
+            INSTANCE_TIMEOUT, f"{server.name} was not built", wait=0.3
         ):
-            server = compute.get_server(server)
+            server = self.connection.compute.get_server(server)
             if server.status in ("ACTIVE", "ERROR"):
                 return server
 

@@ -32,6 +32,7 @@ FOLDERS = {
     "packaging": "the wheel, the sample of nova.conf, the set-up",
     "devcloud": "the one-machine cloud's parts",
     "fuzz": "the parsers, before hostile input",
+    "faults": "programs of a cloud killed, its disks filled; needs root",
     "e2e": "the one-machine cloud as a whole; needs root",
 }
 

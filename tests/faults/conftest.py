@@ -1,0 +1,92 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""Real clouds in which something breaks; what must hold after each fault is checked
+here, whatever the test looks at besides."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import traps
+import truth
+from lab import Lab
+
+from devcloud.testing import CloudFixture
+
+HERE = Path(__file__).parent
+#: As often as it can, and not every ten minutes: Nova's own look at whether guests
+#: run that should, and the other way round.
+OPTIONS = {"DEFAULT": {"sync_power_state_interval": 1}}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # openstacksdk warns of its own use of itself.
+    for kind in ("DeprecationWarning", "PendingDeprecationWarning"):
+        config.addinivalue_line("filterwarnings", f"ignore::{kind}:openstack")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents and os.geteuid() != 0:
+            reason = "a cloud needs root, for namespaces and mounts of its own"
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def clouds() -> list[CloudFixture]:
+    """All that run: each adds itself."""
+    return []
+
+
+@pytest.fixture(autouse=True)
+def never_in_the_clear(clouds: list[CloudFixture]) -> Iterator[None]:
+    """After each test, and the end of its guests: by what libvirt has written of
+    every QEMU that it started."""
+    yield
+    for cloud in clouds:
+        servers = truth.asked_for_encryption(cloud)
+        for host in cloud.cloud.hosts:
+            folder = host.layout.outside("/var/log/libvirt/qemu")
+            assert truth.in_the_clear(folder, servers) == []
+
+
+@pytest.fixture(scope="session")
+def the_lab(
+    tmp_path_factory: pytest.TempPathFactory, clouds: list[CloudFixture]
+) -> Iterator[Lab]:
+    with Lab(tmp_path_factory.mktemp("faults")) as lab:
+        traps.install(lab)
+        clouds.append(lab)
+        yield lab
+        clouds.remove(lab)
+
+
+@pytest.fixture
+def lab(the_lab: Lab) -> Iterator[Lab]:
+    """A cloud with one host; what a test leaves goes by the API, and takes no slot
+    with it."""
+    the_lab.configure(OPTIONS)
+    truth.serves(the_lab)
+    yield the_lab
+    the_lab.clear()
+    truth.settles(the_lab, allocated=0, running=0)
+    assert the_lab.virsh("list", "--all", "--name").split() == []
+
+
+@pytest.fixture
+def server(lab: Lab) -> Any:
+    """Runs, encrypted."""
+    server = lab.boot_encrypted()
+    assert server.status == "ACTIVE", server.fault
+    return server
