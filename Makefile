@@ -21,11 +21,12 @@ AS_ROOT := $(SUDO) env PATH="$(CURDIR)/$(BIN):$$PATH:/usr/sbin:/sbin" \
            $(if $(SUDO),PYTHONDONTWRITEBYTECODE=1)
 PYTEST := $(BIN)/python -u -m pytest $(if $(SUDO),-p no:cacheprovider)
 DEVCLOUD := $(AS_ROOT) $(BIN)/python -m devcloud
-PYTHON_FILES := sev_driver nova devcloud fuzz benchmarks tests tools doc
+PYTHON_FILES := sev_driver nova devcloud fuzz soak benchmarks tests tools doc
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-multinode setup-trixie demo cloud cloud-down cloud-status test lint unit \
-        functional packaging e2e faults fuzz audit test-releases bench sample docs clean
+        functional packaging e2e faults fuzz soak audit test-releases bench sample docs \
+        clean
 
 help:  ## show these lines
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -66,7 +67,7 @@ lint: $(READY)  ## ruff, mypy and bandit
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml \
-	    sev_driver nova devcloud tools fuzz
+	    sev_driver nova devcloud tools fuzz soak
 
 unit: $(READY)  ## the driver's core, no root needed
 	$(BIN)/python -m pytest tests/unit
@@ -90,6 +91,11 @@ faults: $(MULTINODE)  ## programs of a real cloud killed, its disks filled
 INPUTS ?= 1000000
 fuzz: $(READY)  ## a million hostile inputs, a share for each parser
 	@$(BIN)/python -W ignore -m fuzz --inputs $(INPUTS)
+
+# SEED=123456 asks for the same again; it prints the seed that it has taken.
+MINUTES ?= 10
+soak: $(MULTINODE) $(TRIXIE)  ## ten minutes of creates and deletes on two hosts, all slots counted
+	@$(AS_ROOT) $(BIN)/python -m soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 audit: $(READY)  ## known vulnerabilities of what the driver needs
 	@$(BIN)/python -B tools/audit.py

@@ -143,7 +143,7 @@ def update(sizes: dict[str, int]) -> dict[str, Any]:
     of the driver.
     """
     gets = Gets()
-    tree = _tree(gets.client)
+    tree = placements_tree(gets.client)
     drivers = started(gets.client)
     domains = TestDomains(os.environ["LIBVIRT_DEFAULT_URI"])
     for each in drivers.values():
@@ -169,7 +169,7 @@ def update(sizes: dict[str, int]) -> dict[str, Any]:
     return found
 
 
-def _tree(client: Any) -> Any:
+def placements_tree(client: Any) -> Any:
     """Placement's, as soon as it has the slots.
 
     Where SEV was off just now, the host's nova-compute tells of it anew with its next

@@ -66,6 +66,7 @@ NOT_RUN = {
     "make bench REMARK=quiet README=yes": (
         "tests/e2e/test_benchmarks.py runs the same with less to do"
     ),
+    "make soak": "tests/e2e/test_soak.py runs a short pass",
     "sudo dmesg | grep 'Memory Encryption Features'": "in a guest on real hardware",
     "grep . /sys/module/kvm_amd/parameters/{sev,ciphertext}*": (
         "the simulated host's are shown to Nova and libvirt alone"

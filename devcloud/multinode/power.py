@@ -13,6 +13,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import libvirt
@@ -61,6 +62,10 @@ class ComputeHost:
         """A connection to its libvirt."""
         with contextlib.closing(libvirt.open(self.uri)) as connection:
             yield connection
+
+    def outside(self, inside: str) -> Path:
+        """Where a path in a folder of its libvirt's is for the machine."""
+        return self._host.layout.outside(inside)
 
     def log(self, process: str = COMPUTE) -> str:
         return self._cloud.layout.log(log_name(process, self.name)).read_text()

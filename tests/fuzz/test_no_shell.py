@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 TREE = Path(__file__).parents[2]
-FOLDERS = ("sev_driver", "nova", "devcloud", "tools", "fuzz", "benchmarks")
+FOLDERS = ("sev_driver", "nova", "devcloud", "tools", "fuzz", "soak", "benchmarks")
 FILES = sorted(path for folder in FOLDERS for path in (TREE / folder).rglob("*.py"))
 
 #: Each hands its text to a shell.

@@ -1,0 +1,101 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""Ten thousand periodic updates of one driver: does it hold more after them?"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from devcloud.layout import TREE
+from devcloud.restarts import Restarts
+from devcloud.testing import CloudFixture
+from soak.cloud import HOST, TOTALS, SoakError, parts
+
+#: The first one is taken after a tenth of the updates: by then all that is asked
+#: once has been asked.
+POINTS = 10
+Point = dict[str, int]
+
+NOVA = {
+    # For the size of a qcow2 Nova starts a process, of each guest and each time.
+    "libvirt": {"images_type": "raw"},
+    "sev": {"num_sev_es_guests": str(TOTALS["es"])},
+}
+
+
+class Site(CloudFixture):
+    """A cloud of one host, on which a guest of each kind runs."""
+
+    def __init__(self, state: Path) -> None:
+        super().__init__(state, nova=NOVA, **HOST)
+
+    def _setUp(self) -> None:
+        super()._setUp()
+        for kind, (flavor, image) in parts(self).items():
+            server = self.boot(kind, flavor, image)
+            if server.status != "ACTIVE":
+                raise SoakError(f"{kind} was not built: {server.fault}")
+
+
+def measure(site: Site, updates: int) -> list[Point]:
+    """What the driver's process holds, at so many points."""
+    layout, restarts = site.cloud.layout, Restarts(site.cloud)
+    output = layout.tmp / "growth.json"
+    command = ["env", f"PYTHONPATH={TREE}", f"LIBVIRT_DEFAULT_URI={restarts.host.uri}"]
+    command += [sys.executable, "-m", "soak.on_host"]
+    command += [str(layout.etc("nova") / "nova.conf"), str(output)]
+    try:
+        restarts.run(*command, str(updates), str(POINTS))
+    except subprocess.CalledProcessError as error:
+        raise SoakError(f"the driver's process: {error.stderr[-4000:]}") from error
+    points: list[Point] = json.loads(output.read_text())
+    return points
+
+
+def complaints(points: list[Point]) -> list[str]:
+    """What has grown by more than it may between the first point and the last."""
+    first, last = points[0], points[-1]
+    found = []
+    for what, bound in bounds(last["updates"] - first["updates"]).items():
+        grown = last[what] - first[what]
+        if grown > bound:
+            found.append(
+                f"{what} grew from {first[what]} to {last[what]} in "
+                f"{last['updates'] - first['updates']} updates; {bound} is allowed"
+            )
+    return found
+
+
+def bounds(updates: int) -> Point:
+    """By how much each may grow.
+
+    What an update keeps is at least one object or block of memory, so that a leak
+    shows in the same number as there were updates.
+    """
+    return {
+        "files": 0,
+        "threads": 0,
+        "objects": 50 + updates // 20,
+        "blocks": 1000 + updates // 10,
+        "resident": (1 << 20) + updates * 100,
+    }
+
+
+def table(points: list[Point]) -> Iterator[str]:
+    names = list(points[0])
+    yield "".join(f"{name:>12}" for name in names)
+    for point in points:
+        yield "".join(f"{point[name]:>12}" for name in names)
