@@ -101,7 +101,7 @@ audit: $(READY)  ## known vulnerabilities of what the driver needs
 	@$(BIN)/python -B tools/audit.py
 
 # RELEASES="27 31" takes these and no others; STAGES=unit only that column of the table.
-test-releases: $(READY)  ## the tests in every Nova release, a table at the end
+test-releases: $(MULTINODE) $(TRIXIE)  ## the tests in every Nova release, a table at the end
 	@$(BIN)/python -B tools/releases.py $(RELEASES) $(if $(STAGES),--stages $(STAGES))
 
 # REMARK="quiet" says so of the machine; README=yes puts the table into README.rst;

@@ -22,8 +22,6 @@ from devcloud.hosts import compute_hosts
 from devcloud.layout import Layout
 from devcloud.settings import CloudSettings
 
-#: Shows the faults' and the flavors' details; older Nova takes its own newest.
-COMPUTE_API = "2.97"
 PLACEMENT_API = "1.39"
 
 
@@ -42,7 +40,7 @@ def environment(
         "OS_IDENTITY_API_VERSION": "3",
         "OS_REGION_NAME": common.REGION,
         "OS_INTERFACE": "public",
-        "OS_COMPUTE_API_VERSION": COMPUTE_API,
+        "OS_COMPUTE_API_VERSION": settings.compute_api,
         "OS_PLACEMENT_API_VERSION": PLACEMENT_API,
         # Whatever clouds the user knows besides, this shell is for this one.
         "OS_CLIENT_CONFIG_FILE": str(layout.clouds_yaml),
@@ -65,7 +63,7 @@ def write(settings: CloudSettings, layout: Layout, ports: Ports) -> None:
         },
         "region_name": common.REGION,
         "interface": "public",
-        "compute_api_version": COMPUTE_API,
+        "compute_api_version": settings.compute_api,
         "placement_api_version": PLACEMENT_API,
     }
     # JSON is YAML.

@@ -23,6 +23,7 @@ import socket
 import sys
 import time
 import traceback
+from pathlib import Path
 from typing import NoReturn
 
 from devcloud import credentials, endpoints
@@ -37,6 +38,8 @@ CONFIGS = (keystone, placement, glance, nova)
 #: The slow ones first: all others wait for keystone.
 SERVICES = ("keystone", "placement", "glance", "neutron")
 
+#: That of all services but, where the settings say so, Nova.
+PYTHON = Path(sys.executable)
 #: After so many seconds without a word, say what is being waited for.
 QUIET = 10
 START_TIMEOUT = 300
@@ -108,12 +111,12 @@ class Init:
 
     def _start_service(self, name: str, listener: socket.socket) -> None:
         fds = (listener.fileno(), self.services_fd)
-        command = [sys.executable, "-m", "devcloud.services", name]
+        python = self.settings.python() if name == "nova" else PYTHON
+        command = [str(python), "-m", "devcloud.services", name]
         command += [str(self.layout.state), "--listen", str(fds[0])]
         command += ["--report", str(fds[1])]
-        self.children.spawn(
-            name, command, environment(self.layout), self.layout.log(name), fds
-        )
+        variables = environment(self.layout, python)
+        self.children.spawn(name, command, variables, self.layout.log(name), fds)
         self.starting.add(name)
 
     def _next_deaths(self) -> list[Death]:
@@ -140,12 +143,14 @@ class Init:
         return self.children.reap()
 
 
-def environment(layout: Layout) -> dict[str, str]:
-    """What the services see of ours: nothing that could mislead them."""
+def environment(layout: Layout, python: Path = PYTHON) -> dict[str, str]:
+    """What the services see of ours: nothing that could mislead them.
+
+    :param python: whose programs come first in PATH.
+    """
     kept = ("HOME", "LANG", "LC_ALL", "PYTHONDONTWRITEBYTECODE")
     environment = {name: os.environ[name] for name in kept if name in os.environ}
-    programs = os.path.dirname(sys.executable)
-    environment["PATH"] = f"{programs}:/usr/sbin:/usr/bin:/sbin:/bin"
+    environment["PATH"] = f"{python.parent}:/usr/sbin:/usr/bin:/sbin:/bin"
     environment["PYTHONPATH"] = str(TREE)
     # A socket's address holds 107 bytes, and privsep makes its sockets there.
     if len(os.fsencode(layout.tmp)) < 70:

@@ -14,6 +14,7 @@
 import dataclasses
 import json
 import secrets
+import sys
 from pathlib import Path
 
 from devcloud.simhost.settings import HostSettings
@@ -33,6 +34,13 @@ class CloudSettings:
     nodes: tuple[HostSettings, ...] = (HostSettings(),)
     #: Whether libvirt is made to take the UEFI guests of stock Nova, for comparisons.
     mend_loader: bool = False
+    #: What clients ask for. It shows the faults' and the flavors' details.
+    compute_api: str = "2.97"
+    #: The Python in which Nova is installed, "" for this one; only with several hosts,
+    #: as older Nova's threads do not get on with sqlite in one process.
+    nova_python: str = ""
+    #: The same for the nova-compute of single hosts, by name; read at its every start.
+    compute_pythons: dict[str, str] = dataclasses.field(default_factory=dict)
     #: Options laid over nova.conf: {section: {option: value}}.
     nova: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
     #: Of the user admin and of the services' own user. The cloud answers on
@@ -42,6 +50,12 @@ class CloudSettings:
     @property
     def multinode(self) -> bool:
         return len(self.nodes) > 1
+
+    def python(self, node: str = "") -> Path:
+        """The Python of a host's nova-compute, or of the other Nova processes."""
+        return Path(
+            self.compute_pythons.get(node) or self.nova_python or sys.executable
+        )
 
     def write(self, path: Path) -> None:
         path.touch(mode=0o600)

@@ -22,7 +22,6 @@ import fixtures
 import openstack
 
 from devcloud.cloud import Cloud
-from devcloud.credentials import COMPUTE_API
 from devcloud.demo.domain import DomainFacts
 from devcloud.hosts import kind_here
 from devcloud.layout import Layout
@@ -148,7 +147,7 @@ class CloudFixture(fixtures.Fixture):
         answer = self.connection.compute.post(
             f"/servers/{server.id}/action",
             json={action: parameters},
-            microversion=COMPUTE_API,
+            microversion=self.settings.compute_api,
         )
         openstack.exceptions.raise_from_response(answer)
         return str(answer.headers["x-compute-request-id"])
@@ -160,7 +159,7 @@ class CloudFixture(fixtures.Fixture):
         for _ in openstack.utils.iterate_timeout(
             INSTANCE_TIMEOUT, f"{server.name}: {request} was not finished", wait=0.2
         ):
-            answer = compute.get(url, microversion=COMPUTE_API)
+            answer = compute.get(url, microversion=self.settings.compute_api)
             events = answer.json()["instanceAction"]["events"] if answer.ok else []
             if events and all(event["finish_time"] for event in events):
                 now = compute.get_server(server)

@@ -50,6 +50,9 @@ PACKAGES = (
     "stestr",
     "testtools",
     "wsgi-intercept",
+    # For a cloud with MariaDB, and its API.
+    "PyMySQL",
+    "waitress",
 )
 
 

@@ -42,12 +42,14 @@ STAGES: dict[str, list[str]] = {
     "functional": ["tests/functional", f"--ignore={NOVAS}"],
     "stock": [NOVAS],
     "ours": [NOVAS],
+    "guests": ["tests/e2e/test_older_nova.py"],
 }
 HEADINGS = {
     "unit": "unit",
     "functional": "functional",
     "stock": "Nova's SEV tests, stock",
     "ours": "ours",
+    "guests": "real guests",
 }
 FILES = r"tests/\w+/(test_\w+)\.py"
 
@@ -184,9 +186,9 @@ def run(venv: Path, stage: str, show: bool) -> Outcome:
     log, report = venv / f"{stage}.log", venv / f"{stage}.xml"
     for old in (log, report):
         old.unlink(missing_ok=True)
-    # Not "python -m pytest": that would put this tree before the wheel.
-    command = [str(venv / "bin" / "pytest"), "-p", "no:cacheprovider"]
-    command += ["--tb=short", f"--junitxml={report}", *STAGES[stage]]
+    command = in_a_cloud(venv) if stage == "guests" else in_the_release(venv)
+    command += ["-p", "no:cacheprovider", "--tb=short", f"--junitxml={report}"]
+    command += STAGES[stage]
     settings = {"COMPUTE_DRIVER": DRIVERS.get(stage, DRIVERS["ours"])}
     settings["PYTHONUNBUFFERED"] = "1"
     try:
@@ -197,6 +199,23 @@ def run(venv: Path, stage: str, show: bool) -> Outcome:
         if error.returncode != 1:
             return dataclasses.replace(Outcome.read(report), whole=False)
     return Outcome.read(report)
+
+
+def in_the_release(venv: Path) -> list[str]:
+    """Return pytest's command line where the tests import the release's Nova."""
+    # Not "python -m pytest": that would put this tree before the wheel.
+    return [str(venv / "bin" / "pytest")]
+
+
+def in_a_cloud(venv: Path) -> list[str]:
+    """Return pytest's command line where a cloud runs the release's Nova.
+
+    All but Nova is of this tree's own environment; and a cloud needs root.
+    """
+    as_root = [] if os.geteuid() == 0 else ["sudo"]
+    programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin:/sbin"
+    settings = [f"PATH={programs}", f"OLDER_NOVA_PYTHON={venv}/bin/python"]
+    return [*as_root, "env", *settings, sys.executable, "-m", "pytest"]
 
 
 def table(rows: Sequence[Row], stages: Sequence[str]) -> list[str]:

@@ -13,7 +13,6 @@
 
 import shlex
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,8 @@ from devcloud.endpoints import Ports
 from devcloud.layout import Layout
 from devcloud.settings import CloudSettings
 
+#: The one in PATH, where that of the Nova which starts it comes first.
+HELPER = "privsep-helper"
 #: Who starts a privileged helper: Nova itself, os-brick, and os-vif.
 PRIVSEP = ("nova_sys_admin", "privsep_osbrick", "vif_plug_ovs_privileged")
 
@@ -30,7 +31,12 @@ def write(settings: CloudSettings, layout: Layout, ports: Ports) -> None:
     etc = layout.etc("nova")
     (layout.lib("nova") / "instances").mkdir(parents=True, exist_ok=True)
     ini.write(etc / "nova.conf", sections(settings, layout, ports))
-    shutil.copy(Path(sys.prefix, "etc/nova/api-paste.ini"), etc / "api-paste.ini")
+    shutil.copy(api_paste(settings), etc / "api-paste.ini")
+
+
+def api_paste(settings: CloudSettings) -> Path:
+    """The file of that name which comes with Nova."""
+    return settings.python().parents[1] / "etc/nova/api-paste.ini"
 
 
 def sections(
@@ -110,6 +116,5 @@ def _compute(settings: CloudSettings, layout: Layout) -> ini.Sections:
 
 def _privsep(layout: Layout) -> dict[str, Any]:
     """Start privileged helpers directly: we are root, and sudo may be absent."""
-    helper = Path(sys.executable).with_name("privsep-helper")
     conf = layout.etc("nova") / "nova.conf"
-    return {"helper_command": shlex.join([str(helper), "--config-file", str(conf)])}
+    return {"helper_command": shlex.join([HELPER, "--config-file", str(conf)])}

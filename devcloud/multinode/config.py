@@ -13,7 +13,6 @@
 
 import shlex
 import shutil
-import sys
 from pathlib import Path
 
 from devcloud.config import ini, nova
@@ -60,7 +59,7 @@ def write(
         conf = host_conf(layout, node.name)
         ini.write(conf, ini.merged(sections, _host(layout, node.name)))
     etc = control_conf(layout).parent
-    shutil.copy(Path(sys.prefix, "etc/nova/api-paste.ini"), etc / "api-paste.ini")
+    shutil.copy(nova.api_paste(settings), etc / "api-paste.ini")
 
 
 def control_conf(layout: Layout) -> Path:
@@ -81,8 +80,7 @@ def _host(layout: Layout, node: str) -> ini.Sections:
     """
     lib = layout.lib(f"nova-{node}")
     lib.mkdir(parents=True, exist_ok=True)
-    helper = Path(sys.executable).with_name("privsep-helper")
-    command = [str(helper), "--config-file", str(host_conf(layout, node))]
+    command = [nova.HELPER, "--config-file", str(host_conf(layout, node))]
     privsep = {"helper_command": shlex.join(command)}
     return {
         "DEFAULT": {"state_path": lib},

@@ -16,7 +16,6 @@ import shutil
 import socket
 import sys
 import time
-from pathlib import Path
 
 from devcloud.children import Death
 from devcloud.endpoints import Ports
@@ -132,10 +131,10 @@ class ClusterInit(Attendant, Init):
 
     def _start_nova(self, name: str) -> None:
         """One of Nova's own scripts."""
-        program = Path(sys.executable).with_name(name)
+        python = self.settings.python()
         conf = config.control_conf(self.layout)
-        command = [str(program), "--config-file", str(conf)]
-        environment = environment_of(self.layout)
+        command = [str(python.with_name(name)), "--config-file", str(conf)]
+        environment = environment_of(self.layout, python)
         self.children.spawn(name, command, environment, self.layout.log(name))
 
     def _switch_on(self, name: str) -> None:

@@ -82,9 +82,11 @@ class Node(Attendant):
 
     def _start_compute(self) -> None:
         conf = config.host_conf(self.layout, self.name)
-        command = [sys.executable, "-m", "devcloud.multinode.compute"]
+        # Another one than before, where the host has been given a newer Nova.
+        python = CloudSettings.read(self.layout.settings).python(self.name)
+        command = [str(python), "-m", "devcloud.multinode.compute"]
         command += ["--config-file", str(conf)]
-        self._spawn(COMPUTE, command, environment_of(self.layout))
+        self._spawn(COMPUTE, command, environment_of(self.layout, python))
 
     def _spawn(
         self, name: str, command: list[str], environment: dict[str, str]

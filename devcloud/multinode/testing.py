@@ -167,8 +167,11 @@ class MultinodeFixture(CloudFixture):
         # Only now: while it was being stopped, the old one still gave signs.
         started = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
         for _ in _until(f"nova-compute of {host.name} is not up"):
-            seen = datetime.datetime.fromisoformat(self._service(host).updated_at)
-            if seen > started:
+            service = self._service(host)
+            seen = datetime.datetime.fromisoformat(service.updated_at)
+            # A newer Nova first writes its version down, which is no sign of life.
+            up = service.state == "up" or service.is_forced_down
+            if up and seen > started:
                 return
 
     def _service(self, host: ComputeHost) -> Any:

@@ -18,6 +18,7 @@ how far the other Nova processes are.
 import os
 import time
 from collections.abc import Callable
+from typing import Any
 
 from devcloud.reports import Reporter
 from devcloud.services import Service, nova_databases, web
@@ -33,8 +34,7 @@ def run(service: Service) -> None:
     nova_databases.create(service)
     _report_ready(service, DATABASES)
     os.environ["OS_NOVA_CONFIG_DIR"] = str(service.layout.etc("nova"))
-    from nova.wsgi.osapi_compute import application
-
+    application = _application()
     # nova-compute's first word is to the conductor. If nobody hears it, it
     # says it again ten seconds later.
     _until("nova-conductor has started", _is_conductor_there)
@@ -43,6 +43,16 @@ def run(service: Service) -> None:
     _until("all hosts have reported what they have", lambda: _reported() == nodes)
     map_hosts()
     web.serve(service, application)
+
+
+def _application() -> Any:
+    try:
+        from nova.wsgi.osapi_compute import application
+    except ImportError:  # Nova 30 and older have no module for each
+        from nova.api.openstack import wsgi_app
+
+        return wsgi_app.init_application("osapi_compute")
+    return application
 
 
 def _report_ready(service: Service, what: str) -> None:
