@@ -30,6 +30,7 @@ from sev_driver import (
     guard,
     guest,
     guest_request,
+    leftovers,
     monitoring,
     moves,
     providers,
@@ -60,6 +61,7 @@ class SEVDriver(moves.Moves):
         releases.mend_firmware_choice(self._host)
         guest.guard_lookups(self._host, self._refusals)
         self._audit = audit.Audit(self._host, CONF.sev.stop_unencrypted_guests)
+        self._leftovers = leftovers.Leftovers(self._end)
         self._watch = watch.Watch(self._host)
         told = monitoring.Monitoring(self._refusals, self._audit)
         self._slots = providers.SlotProviders(self._host, self._watch, virtapi, told)
@@ -76,6 +78,7 @@ class SEVDriver(moves.Moves):
     def get_available_resource(self, nodename: str) -> dict[str, Any]:
         """Nova's periodic task; the audit rides on it."""
         result: dict[str, Any] = super().get_available_resource(nodename)
+        self._leftovers.sweep(CONF.host)
         if self._audit.due(CONF.sev.audit_interval):
             self._audit.run(CONF.host)
         return result
@@ -139,7 +142,12 @@ class SEVDriver(moves.Moves):
             self._require_of(instance, *ports)
             self._require_slot(context, request, allocations)
             image_meta = translate.encrypted_image_meta(instance, image_meta)
-            super().spawn(context, instance, image_meta, *args, **kwargs)
+            with self._leftovers.noted(instance):
+                super().spawn(context, instance, image_meta, *args, **kwargs)
+
+    def _end(self, instance: objects.Instance) -> None:
+        self._destroy(instance)
+        self._undefine_domain(instance)
 
     def rescue(
         self,

@@ -48,6 +48,7 @@ SHELLS = {
     "guest_request",
     "holders",
     "ledger",
+    "leftovers",
     "monitoring",
     "moves",
     "provider_update",

@@ -1,0 +1,105 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""leftovers: what a failed build has left running is ended, and nothing else."""
+
+import pytest
+from nova import exception as nova_exception
+from nova import objects
+from nova_instances import UUID, instance
+
+from sev_driver.leftovers import Leftovers
+
+HERE, ELSEWHERE = "node1", "node2"
+Known = tuple[str | None, str | None] | None
+
+
+class Host:
+    """One where a build has failed; of what is ended, the uuids are kept."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        #: Host and task of the server in Nova's database, None if it is deleted.
+        self.known: Known = (None, None)
+        self.reachable = True
+        self.ended: list[str] = []
+        self.leftovers = Leftovers(self.end)
+        monkeypatch.setattr(objects.Instance, "get_by_uuid", self.get_by_uuid)
+        with pytest.raises(OSError), self.leftovers.noted(instance()):
+            raise OSError
+
+    def end(self, guest: objects.Instance) -> None:
+        if not self.reachable:
+            raise nova_exception.HypervisorUnavailable()
+        self.ended.append(guest.uuid)
+
+    def get_by_uuid(self, _: object, uuid: str, **__: object) -> objects.Instance:
+        if self.known is None:
+            raise nova_exception.InstanceNotFound(instance_id=uuid)
+        host, task_state = self.known
+        return objects.Instance(uuid=uuid, host=host, task_state=task_state)
+
+    def sweep(self) -> list[str]:
+        self.leftovers.sweep(HERE)
+        return self.ended
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> Host:
+    return Host(monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "known",
+    [(None, None), (None, "scheduling"), (ELSEWHERE, None), (ELSEWHERE, "x"), None],
+)
+def test_it_is_ended_once_where_nova_has_it_elsewhere_or_not(
+    host: Host, known: Known
+) -> None:
+    host.known = known
+    assert host.sweep() == [UUID]
+    assert host.sweep() == [UUID]
+
+
+def test_it_is_tried_again_until_libvirt_is_back(host: Host) -> None:
+    host.reachable = False
+    assert host.sweep() == []
+    host.reachable = True
+    assert host.sweep() == [UUID]
+
+
+def test_a_guest_that_nova_has_here_is_left_alone(host: Host) -> None:
+    host.known = (HERE, None)
+    assert host.sweep() == []
+    # It has moved since, and is nobody's business here any more.
+    host.known = (ELSEWHERE, None)
+    assert host.sweep() == []
+
+
+def test_nova_is_not_disturbed_while_it_is_at_it(host: Host) -> None:
+    host.known = (HERE, "spawning")
+    assert host.sweep() == []
+    host.known = (None, None)
+    assert host.sweep() == [UUID]
+
+
+def test_another_build_on_this_host_starts_without_it(host: Host) -> None:
+    with host.leftovers.noted(instance()):
+        assert host.ended == [UUID]
+    assert host.sweep() == [UUID]
+
+
+def test_a_build_that_went_well_leaves_nothing(host: Host) -> None:
+    host.sweep()
+    host.ended.clear()
+    with host.leftovers.noted(instance()):
+        pass
+    assert host.sweep() == []
