@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 import traps
 import truth
-from lab import Lab, eventually
+from lab import Lab
 
 #: What a user is told of a start that broke off.
 BROKEN = "Connection to the hypervisor is broken on host"
@@ -40,16 +40,6 @@ def killed(lab: Lab, moment: str, name: str) -> Iterator[None]:
         wait()
         lab.restarts.kill_libvirtd()
     lab.restarts.start_libvirtd()
-
-
-def becomes(lab: Lab, server: Any, status: str) -> None:
-    """Nova finds out by itself."""
-    compute = lab.connection.compute
-    eventually(
-        f"{server.name} is {status}",
-        lambda: compute.get_server(server).status == status,
-        truth.PATIENCE,
-    )
 
 
 @pytest.mark.parametrize("moment", ["defining", "prepare"])
@@ -103,14 +93,14 @@ def test_a_stop_is_found_out(lab: Lab, server: Any) -> None:
         request = lab.ask(server, "os-stop")
 
     assert lab.follow(server, request).result == "Error"
-    becomes(lab, server, "SHUTOFF")
+    truth.becomes(lab, server, "SHUTOFF")
     truth.settles(lab, allocated=1, running=0)
 
 
 def test_a_delete_is_asked_for_again(lab: Lab, server: Any) -> None:
     with killed(lab, "stopped", server.instance_name):
         lab.connection.compute.delete_server(server)
-    becomes(lab, server, "ERROR")
+    truth.becomes(lab, server, "ERROR")
 
     truth.settles(lab, allocated=1, running=0)
     lab.delete(server)

@@ -11,11 +11,13 @@
 #    under the License.
 """What must hold after every fault: slots are where guests are, none in the clear."""
 
+import contextlib
 import re
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lab import PROVIDER, Lab, eventually
 
@@ -44,14 +46,20 @@ class Slots(NamedTuple):
 
 
 def slots(lab: Lab) -> Slots:
-    names = lab.virsh("list", "--name").split()
-    domains = [lab.virsh("dumpxml", name) for name in names]
     return Slots(
         lab.usage().get(PROVIDER, 0),
         lab.inventory().get(PROVIDER, (0, 0))[1],
-        sum("<launchSecurity" in xml for xml in domains),
+        sum("<launchSecurity" in xml for xml in running(lab)),
         lab.host.slots_in_use()["sev"],
     )
+
+
+def running(lab: Lab) -> Iterator[str]:
+    """Yield the XML of each domain that runs."""
+    for name in lab.virsh("list", "--name").split():
+        # It may end in between.
+        with contextlib.suppress(subprocess.CalledProcessError):
+            yield lab.virsh("dumpxml", name)
 
 
 def settles(lab: Lab, *, allocated: int, running: int, reserved: int = 0) -> None:
@@ -61,6 +69,16 @@ def settles(lab: Lab, *, allocated: int, running: int, reserved: int = 0) -> Non
     while (found := slots(lab)) != wanted:
         assert time.monotonic() < deadline, f"{found} instead of {wanted}"
         time.sleep(0.2)
+
+
+def becomes(lab: Lab, server: Any, status: str) -> None:
+    """Fail unless Nova finds out by itself."""
+    compute = lab.connection.compute
+    eventually(
+        f"{server.name} is {status}",
+        lambda: compute.get_server(server).status == status,
+        PATIENCE,
+    )
 
 
 def serves(lab: Lab) -> None:

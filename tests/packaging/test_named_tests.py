@@ -20,7 +20,7 @@ import pytest
 TREE = Path(__file__).parents[2]
 ADMIN = TREE / "doc/source/admin"
 TABLES = ("coverage.rst", "never-in-the-clear.rst")
-PAGES = (*TABLES, "releases.rst")
+PAGES = (*TABLES, "faults.rst", "releases.rst")
 NAMED = re.compile(r"``(tests/[\w/]+\.py)::(\w+)``")
 #: Cells that begin with one of these say why there is no test.
 EXCUSES = ("None: ", "No Cinder here", "It is a shell script around ``virsh``")
