@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 
 from lab import PROVIDER, Lab, eventually
 
-from devcloud.credentials import COMPUTE_API
 from devcloud.testing import CloudFixture
 
 #: libvirt writes the command line of each QEMU that it starts below such a line.
@@ -119,7 +118,9 @@ def asked_for_encryption(cloud: CloudFixture) -> set[str]:
     # Those that are there first: one may be deleted in between.
     for deleted in ("false", "true"):
         url = f"/servers/detail?all_tenants=true&deleted={deleted}"
-        answer = cloud.connection.compute.get(url, microversion=COMPUTE_API)
+        answer = cloud.connection.compute.get(
+            url, microversion=cloud.settings.compute_api
+        )
         for server in answer.json()["servers"]:
             if "hw:mem_encryption" in server["flavor"]["extra_specs"]:
                 found.add(server["id"])
