@@ -15,6 +15,7 @@ They start as the cloud's own init started them, in its namespaces, so that they
 end with it.
 """
 
+import contextlib
 import dataclasses
 import os
 import signal
@@ -32,14 +33,14 @@ from devcloud.processes import ProcessId
 from devcloud.reports import ReportReader
 from devcloud.simhost.layout import LIBVIRTD
 
-#: What stands in their command lines, and in no others of the cloud.
-NOVA, DAEMON = "devcloud.services\0nova\0", f"{LIBVIRTD}\0"
+#: What stands in its command line, and in no other of the cloud.
+DAEMON = f"{LIBVIRTD}\0"
 #: A host that loses a program has it ended at once, by SIGKILL.
 END_TIMEOUT = 20.0
 
 
 class Restarts:
-    """Of nova (all of it is one process here) and of libvirtd."""
+    """Of nova (all of it is one process here), of other services and of libvirtd."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
@@ -47,30 +48,53 @@ class Restarts:
         self._started: dict[str, subprocess.Popen[bytes]] = {}
 
     def kill_nova(self) -> None:
-        self._kill(NOVA)
+        self.kill("nova")
 
     def start_nova(self, overlay: dict[str, dict[str, str]] | None = None) -> None:
         """Return when it is ready.
 
         :param overlay: what to lay over nova.conf from now on; None leaves it.
         """
-        layout, ports = self._cloud.layout, self._cloud.ports
+        layout = self._cloud.layout
         settings = self._cloud.settings
         if overlay is not None:
             settings = dataclasses.replace(settings, nova=overlay)
             settings.write(layout.settings)
-        nova.write(settings, layout, ports)
+        nova.write(settings, layout, self._cloud.ports)
+        self.start("nova")
+
+    def kill(self, service: str) -> None:
+        """End a web service by SIGKILL: who asks it finds its port closed."""
+        self._kill(_words(service))
+
+    def start(self, service: str) -> None:
+        """Return when it is ready."""
+        layout, ports = self._cloud.layout, self._cloud.ports
         read, write = os.pipe()
-        with socket.create_server((HOST, ports.numbers["nova"]), backlog=128) as web:
-            command = [sys.executable, "-m", "devcloud.services", "nova"]
+        with socket.create_server((HOST, ports.numbers[service]), backlog=128) as web:
+            command = [sys.executable, "-m", "devcloud.services", service]
             command += [str(layout.state), "--listen", str(web.fileno())]
             command += ["--report", str(write)]
             fds = (web.fileno(), write)
-            self._spawn(NOVA, command, environment(layout), layout.log("nova"), fds)
+            log = layout.log(service)
+            self._spawn(_words(service), command, environment(layout), log, fds)
         os.close(write)
         with os.fdopen(read, "rb") as pipe:
             if not any(r.event == "ready" for r in ReportReader(pipe.fileno())):
-                raise CloudError(f"nova did not start: see {layout.log('nova')}")
+                raise CloudError(f"{service} did not start: see {layout.log(service)}")
+
+    @contextlib.contextmanager
+    def frozen(self, service: str) -> Iterator[None]:
+        """Stop a web service by SIGSTOP: who asks it waits for an answer."""
+        (process,) = self._processes(_words(service))
+        os.kill(process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(process.pid, signal.SIGCONT)
+            # nsenter stops with what it has started, and would wait for ever.
+            if entrance := self._started.get(_words(service)):
+                entrance.send_signal(signal.SIGCONT)
 
     def restart_nova(self, overlay: dict[str, dict[str, str]] | None = None) -> None:
         self.kill_nova()
@@ -152,7 +176,7 @@ class Restarts:
         if entrance := self._started.pop(words, None):
             entrance.wait(END_TIMEOUT)
 
-    def _processes(self, words: str, program: str) -> Iterator[ProcessId]:
+    def _processes(self, words: str, program: str = "") -> Iterator[ProcessId]:
         """Those of this cloud, not of another, whose command line has the words."""
         namespace = os.readlink(f"/proc/{self._init}/ns/pid")
         for folder in Path("/proc").glob("[0-9]*"):
@@ -165,3 +189,8 @@ class Restarts:
                     yield ProcessId.of(int(folder.name))
             except (FileNotFoundError, PermissionError, ProcessLookupError):
                 continue
+
+
+def _words(service: str) -> str:
+    """What stands in its command line, and in no other of the cloud."""
+    return f"devcloud.services\0{service}\0"

@@ -106,10 +106,14 @@ class Lab(CloudFixture):
 
     def configure(self, options: Sections | None = None) -> None:
         """Restart Nova with these laid over the lab's, unless it has them now."""
-        wanted = texts(self._base, options or {})
-        if wanted != self._options:
-            self._options = wanted
-            self.restarts.restart_nova(wanted)
+        if texts(self._base, options or {}) != self._options:
+            self.restarts.kill_nova()
+            self.start_nova(options)
+
+    def start_nova(self, options: Sections | None = None) -> None:
+        """Start Nova, of which there is none, with these laid over the lab's."""
+        self._options = texts(self._base, options or {})
+        self.restarts.start_nova(self._options)
 
     def set_host(self, **changes: Any) -> None:
         """Change the hardware; libvirt sees it at once, and Nova when it looks."""
