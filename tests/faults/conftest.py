@@ -21,6 +21,7 @@ import pytest
 import traps
 import truth
 from lab import Lab
+from placement_door import PlacementDoor
 
 from devcloud.testing import CloudFixture
 
@@ -90,3 +91,10 @@ def server(lab: Lab) -> Any:
     server = lab.boot_encrypted()
     assert server.status == "ACTIVE", server.fault
     return server
+
+
+@pytest.fixture(scope="session")
+def door(the_lab: Lab) -> Iterator[PlacementDoor]:
+    """Between the lab's Placement and a Nova that is configured to go by it."""
+    with PlacementDoor(the_lab.cloud.ports.numbers["placement"]) as door:
+        yield door
