@@ -29,7 +29,7 @@ from devcloud.simhost.settings import HostSettings
 from devcloud.testing import CloudFixture
 
 TIMEOUT = 90
-SLOT_TIMEOUT = 10
+SLOT_TIMEOUT = 30
 PROVIDER = "_amd_sev"
 
 
