@@ -34,12 +34,9 @@ SCENES = {
 
 HARDWARE = "what it shows is a real processor's, its firmware's and its kernel's"
 
-DOCTOR = (
-    "it looks at the host that it runs on: tests/e2e/test_broken_hosts.py runs it on "
-    "simulated ones, and doc/doctor_screen.py on recorded ones for the manual"
-)
 SIMULATED = (
-    "tests/e2e/test_broken_hosts.py runs it on simulated hosts, and "
+    "it looks at the host that it runs on: tests/e2e/test_broken_hosts.py runs it on "
+    "simulated ones, doc/doctor_screen.py on recorded ones for the manual, and "
     "tests/unit/test_cmd_doctor.py::test_a_save_is_read_alike_elsewhere on this one"
 )
 
@@ -71,7 +68,7 @@ NOT_RUN = {
     "grep . /sys/module/kvm_amd/parameters/{sev,ciphertext}*": (
         "the simulated host's are shown to Nova and libvirt alone"
     ),
-    "sev-doctor --generation sev": DOCTOR,
+    "sev-doctor --generation sev": SIMULATED,
     "pip install openstacksdk": "it fetches from an index",
     "sev-doctor cloud --json | jq '.slots.all[] | {generation, usable}'": (
         "jq is no part of the set-up"

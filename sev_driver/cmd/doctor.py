@@ -97,6 +97,8 @@ def _refuse_options_of_the_host(
     for name, where in _OF_THE_HOST.items():
         if getattr(options, where) != parser.get_default(where):
             parser.error(f"{name} is of a host, and {options.command} looks at none")
+    if options.quiet and options.command == "plan":
+        parser.error("--quiet is of a host and of cloud; a plan is never silent")
 
 
 def _host(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:

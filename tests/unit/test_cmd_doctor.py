@@ -128,6 +128,7 @@ def test_a_bad_archive_is_one_line_and_2(
         (["--from", "b", "--nova-conf", "c"], "--nova-conf"),
         (["nonsense"], "invalid choice"),
         (["--save", "/tmp/x", "cloud"], "--save is of a host, and cloud looks at none"),
+        (["--quiet", "plan"], "--quiet is of a host and of cloud"),
         (["--from", "b", "plan", "--property", "a=b"], "--from is of a host"),
         (["--generation", "sev", "plan", "--property", "a=b"], "--generation is of"),
         (["--nova-conf", "b", "cloud"], "--nova-conf is of a host"),
