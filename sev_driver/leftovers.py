@@ -20,9 +20,18 @@ from collections.abc import Callable, Iterator
 from nova import context as nova_context
 from nova import exception as nova_exception
 from nova import objects
+from nova.compute import task_states
 from oslo_log import log as logging
 
 LOG = logging.getLogger(__name__)
+
+#: Of a server that has never run, so that no move brings it back here.
+_IN_A_BUILD = (
+    task_states.SCHEDULING,
+    task_states.NETWORKING,
+    task_states.BLOCK_DEVICE_MAPPING,
+    task_states.SPAWNING,
+)
 
 
 class Leftovers:
@@ -69,10 +78,16 @@ class Leftovers:
 
     def _is_settled(self, instance: objects.Instance, hostname: str) -> bool:
         known = _in_database(instance.uuid)
-        if known is not None and known.host == hostname:
-            # Nova is at it still, or has it here for its user to reboot or delete.
-            return known.task_state is None
-        self._end(instance)
+        if known is None:
+            self._end(instance)
+            return True
+        here = known.host == hostname
+        if known.task_state and (here or known.task_state not in _IN_A_BUILD):
+            # Nova is at it, here or on a move that may lead back to this host.
+            return False
+        if not here:
+            self._end(instance)
+        # Else Nova has it here, for its user to reboot or delete.
         return True
 
 

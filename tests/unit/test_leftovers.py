@@ -59,7 +59,13 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Host:
 
 @pytest.mark.parametrize(
     "known",
-    [(None, None), (None, "scheduling"), (ELSEWHERE, None), (ELSEWHERE, "x"), None],
+    [
+        (None, None),
+        (None, "scheduling"),
+        (ELSEWHERE, None),
+        (ELSEWHERE, "spawning"),
+        None,
+    ],
 )
 def test_it_is_ended_once_where_nova_has_it_elsewhere_or_not(
     host: Host, known: Known
@@ -86,6 +92,8 @@ def test_a_guest_that_nova_has_here_is_left_alone(host: Host) -> None:
 
 def test_nova_is_not_disturbed_while_it_is_at_it(host: Host) -> None:
     host.known = (HERE, "spawning")
+    assert host.sweep() == []
+    host.known = (ELSEWHERE, "resize_finish")  # perhaps to this host
     assert host.sweep() == []
     host.known = (None, None)
     assert host.sweep() == [UUID]
