@@ -109,9 +109,12 @@ def _holdings(running: SoakCloud) -> dict[str, processes.Holding]:
 def _grow(state: Path, updates: int) -> None:
     print(f"soak: {updates} updates of one driver", flush=True)
     with growth.Site(state) as site:
-        points = growth.measure(site, updates)
-    for line in growth.table(points):
-        print(f"soak: {line}")
+        points: list[growth.Point] = []
+        for point in growth.measure(site, updates):
+            if not points:
+                print(growth.line(point), flush=True)
+            print(growth.line(point.values()), flush=True)
+            points.append(point)
     if complaints := growth.complaints(points):
         raise SoakError("\n  ".join(complaints))
 

@@ -16,7 +16,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent import futures
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from devcloud.layout import TREE
@@ -50,19 +52,24 @@ class Site(CloudFixture):
                 raise SoakError(f"{kind} was not built: {server.fault}")
 
 
-def measure(site: Site, updates: int) -> list[Point]:
-    """What the driver's process holds, at so many points."""
+def measure(site: Site, updates: int, points: int = POINTS) -> Iterator[Point]:
+    """What the driver's process holds, at so many points, each when it is known."""
     layout, restarts = site.cloud.layout, Restarts(site.cloud)
-    output = layout.tmp / "growth.json"
+    output = layout.tmp / "points"
+    output.touch()
     command = ["env", f"PYTHONPATH={TREE}", f"LIBVIRT_DEFAULT_URI={restarts.host.uri}"]
     command += [sys.executable, "-m", "soak.on_host"]
     command += [str(layout.etc("nova") / "nova.conf"), str(output)]
-    try:
-        restarts.run(*command, str(updates), str(POINTS))
-    except subprocess.CalledProcessError as error:
-        raise SoakError(f"the driver's process: {error.stderr[-4000:]}") from error
-    points: list[Point] = json.loads(output.read_text())
-    return points
+    command += [str(updates), str(points)]
+    with ThreadPoolExecutor(1) as pool, output.open() as file:
+        running = pool.submit(restarts.run, *command)
+        while not running.done():
+            futures.wait([running], timeout=1)
+            yield from map(json.loads, file)
+        try:
+            running.result()
+        except subprocess.CalledProcessError as error:
+            raise SoakError(f"the driver's process: {error.stderr[-4000:]}") from error
 
 
 def complaints(points: list[Point]) -> list[str]:
@@ -94,8 +101,6 @@ def bounds(updates: int) -> Point:
     }
 
 
-def table(points: list[Point]) -> Iterator[str]:
-    names = list(points[0])
-    yield "".join(f"{name:>12}" for name in names)
-    for point in points:
-        yield "".join(f"{point[name]:>12}" for name in names)
+def line(words: Iterable[object]) -> str:
+    """Of a table: a point's names, or its numbers."""
+    return "".join(f"{word!s:>12}" for word in words)

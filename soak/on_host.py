@@ -11,8 +11,8 @@
 #    under the License.
 """Runs on the host of a cloud, in its namespaces: one driver, updated again and again.
 
-``python -m soak.on_host NOVA_CONF OUTPUT UPDATES POINTS`` writes, in JSON, what the
-process holds at so many points, the last one after all updates.
+``python -m soak.on_host NOVA_CONF OUTPUT UPDATES POINTS`` writes what the process
+holds at so many points, a line of JSON each, the last one after all updates.
 """
 
 from __future__ import annotations
@@ -54,7 +54,6 @@ def main(conf: str, output: str, updates: str, points: str) -> None:
     driver.init_host(NODE)
     others = PassersBy(os.environ["LIBVIRT_DEFAULT_URI"])
     others.join(driver._host.get_connection())
-    found = []
     for number in range(1, int(updates) + 1):
         if number % UPDATES_A_CHANGE == 0:
             others.change()
@@ -62,8 +61,9 @@ def main(conf: str, output: str, updates: str, points: str) -> None:
         if number % UPDATES_AN_AUDIT == 0:
             driver._audit.run(CONF.host)
         if number % (int(updates) // int(points)) == 0:
-            found.append({"updates": number, **held()})
-    pathlib.Path(output).write_text(json.dumps(found))
+            point = {"updates": number, **held()}
+            with open(output, "a") as file:
+                print(json.dumps(point), file=file)
 
 
 def update(driver: Any, tree: Any) -> None:

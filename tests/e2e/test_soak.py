@@ -92,7 +92,7 @@ def test_what_nova_compute_holds_can_be_read(cloud: SoakCloud) -> None:
 def test_updates_leave_nothing_behind(tmp_path: Path) -> None:
     """Of make soak's ten thousand these are few: what is kept of each shows still."""
     with growth.Site(tmp_path) as site:
-        points = growth.measure(site, UPDATES)
+        points = list(growth.measure(site, UPDATES))
 
     assert [point["updates"] for point in points][-1] == UPDATES
     assert growth.complaints(points) == []
