@@ -16,7 +16,7 @@ from __future__ import annotations
 import collections
 import itertools
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -25,12 +25,15 @@ from soak.chance import Action, Request
 from soak.checker import ACTIVE, STOPPED
 from soak.cloud import TOTALS, SoakCloud, SoakError
 from soak.counts import Counts
-from soak.tables import PLAIN, Stranger
+from soak.tables import PLAIN, POOLS, Stranger
 
 AT_ONCE = 6
 #: Seconds, on a busy machine, for all that was asked for at once.
 TIMEOUT = 300.0
 REFUSAL = "No valid host was found."
+#: Nova lets go of a slot before the guest, where it is deleted while it is built. The
+#: next one to be given that slot may find the hardware full, and no other host.
+TOO_EARLY = "Exceeded maximum number of retries."
 
 
 def expect(right: bool, complaint: str) -> None:
@@ -61,17 +64,20 @@ class Requests:
         taken = collections.Counter(self.kinds.values())
         taken.update(stranger.kind for stranger in strangers)
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            uuids = list(pool.map(self._ask, requests))
-        servers = self._await_idle()
+            made = zip(pool.map(self._ask, requests), requests, strict=True)
+            new = {uuid: request for uuid, request in made if uuid is not None}
+        taken.update(request.kind for request in new.values())
+        regretted = {
+            uuid: new.pop(uuid).kind
+            for uuid, request in list(new.items())
+            if request.action is Action.REGRET
+        }
+        servers = self._await_idle(regretted.keys())
+        early = {POOLS[kind] for kind in regretted.values() if kind in POOLS}
         refused = []
-        for request, uuid in zip(requests, uuids, strict=True):
-            if uuid is None:
-                continue
-            taken[request.kind] += 1
-            server = servers.get(uuid)
-            if request.action is Action.REGRET:
-                expect(server is None, f"{uuid} was deleted, and is there")
-            elif _was_built(server, uuid):
+        for uuid, request in new.items():
+            also = (TOO_EARLY,) if POOLS.get(request.kind) in early else ()
+            if _was_built(servers.get(uuid), uuid, (REFUSAL, *also)):
                 self.kinds[uuid], self.states[uuid] = request.kind, ACTIVE
             else:
                 refused.append(request.kind)
@@ -125,15 +131,19 @@ class Requests:
         self._counts.deletes += 1
         self._cloud.connection.compute.delete_server(uuid)
 
-    def _await_idle(self) -> dict[str, Any]:
-        """All servers, by their uuid, once Nova is done with every one."""
+    def _await_idle(self, regretted: Set[str]) -> dict[str, Any]:
+        """All servers, by their uuid, once Nova is done with every one.
+
+        :param regretted: those that were deleted while they were being built: of such
+            a one Nova says for a moment that it has failed, before it is gone.
+        """
         deadline = time.monotonic() + TIMEOUT
         while True:
             servers = {s.id: s for s in self._cloud.connection.compute.servers()}
             busy = [
                 f"{server.name} is {server.status}, {server.task_state}"
-                for server in servers.values()
-                if server.status == "BUILD" or server.task_state
+                for uuid, server in servers.items()
+                if server.status == "BUILD" or server.task_state or uuid in regretted
             ]
             if not busy:
                 return servers
@@ -153,9 +163,10 @@ class Requests:
             expect(complaint is None, str(complaint))
 
 
-def _was_built(server: Any, uuid: str) -> bool:
+def _was_built(server: Any, uuid: str, refusals: tuple[str, ...]) -> bool:
     """Whether it runs; if not, there was no slot for it.
 
+    :param refusals: as what it may be told so.
     :raises SoakError: that is not why.
     """
     expect(server is not None, f"Nova has lost server {uuid}")
@@ -163,7 +174,7 @@ def _was_built(server: Any, uuid: str) -> bool:
         return True
     fault = (server.fault or {}).get("message", "")
     expect(
-        server.status == "ERROR" and fault.startswith(REFUSAL),
+        server.status == "ERROR" and fault.startswith(refusals),
         f"{server.name} is {server.status}: {fault}",
     )
     return False
