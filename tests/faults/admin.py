@@ -19,7 +19,6 @@ from typing import Any
 import libvirt
 from lab import eventually
 
-from devcloud.credentials import COMPUTE_API
 from devcloud.multinode.config import control_conf
 from devcloud.multinode.power import ComputeHost
 from devcloud.multinode.testing import MultinodeFixture
@@ -40,21 +39,25 @@ def assert_nothing_reserved(cloud: MultinodeFixture) -> None:
     assert cloud.inventory() == {f"{name}_amd_sev": (1, 0) for name in cloud.hosts}
 
 
+def get(cloud: MultinodeFixture, url: str) -> Any:
+    """What Nova's API answers, in the version that its fixtures speak."""
+    version = cloud.settings.compute_api
+    return cloud.connection.compute.get(url, microversion=version).json()
+
+
 def told(cloud: MultinodeFixture, server: Any, action: str) -> dict[str, Any]:
     """The results of an action, by event; None of one that has not ended."""
-    url, get = f"/servers/{server.id}/os-instance-actions", cloud.connection.compute.get
-    actions = get(url, microversion=COMPUTE_API).json()["instanceActions"]
+    url = f"/servers/{server.id}/os-instance-actions"
+    actions = get(cloud, url)["instanceActions"]
     (request,) = (a["request_id"] for a in actions if a["action"] == action)
-    answer = get(f"{url}/{request}", microversion=COMPUTE_API).json()
-    return {e["event"]: e["result"] for e in answer["instanceAction"]["events"]}
+    events = get(cloud, f"{url}/{request}")["instanceAction"]["events"]
+    return {e["event"]: e["result"] for e in events}
 
 
 def migration_of(cloud: MultinodeFixture, server: Any) -> str:
     """As ``openstack server migration list --server …`` shows it to an admin."""
-    answer = cloud.connection.compute.get(
-        f"/os-migrations?instance_uuid={server.id}", microversion=COMPUTE_API
-    )
-    (migration,) = answer.json()["migrations"]
+    url = f"/os-migrations?instance_uuid={server.id}"
+    (migration,) = get(cloud, url)["migrations"]
     return str(migration["uuid"])
 
 
