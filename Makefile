@@ -69,8 +69,8 @@ lint: $(READY)  ## ruff, mypy and bandit
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml \
 	    sev_driver nova devcloud tools fuzz soak
 	@# What no longer can be imported shows here, and not after half an hour.
-	$(BIN)/python -W ignore -m pytest -q --collect-only --no-summary -p no:cacheprovider tests > $(VENV)/collected || \
-	    { grep -A12 ERROR $(VENV)/collected; exit 1; }
+	$(BIN)/python -W ignore -m pytest -q --collect-only -p no:cacheprovider tests > $(VENV)/collected || \
+	    { tail -30 $(VENV)/collected; exit 1; }
 
 unit: $(READY)  ## the driver's core, no root needed
 	$(BIN)/python -m pytest tests/unit

@@ -168,6 +168,9 @@ class MultinodeFixture(CloudFixture):
         started = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
         for _ in _until(f"nova-compute of {host.name} is not up"):
             service = self._service(host)
+            # One that was killed soon after its first start has given none yet.
+            if not service.updated_at:
+                continue
             seen = datetime.datetime.fromisoformat(service.updated_at)
             # A newer Nova first writes its version down, which is no sign of life.
             up = service.state == "up" or service.is_forced_down
