@@ -208,7 +208,7 @@ class SEVDriver(moves.Moves):
             return plain
         self._require(request)
         image_meta = translate.encrypted_image_meta(instance, image_meta)
-        translate.keep_firmware(kwargs.get("old_guest"))
+        releases.keep_firmware(kwargs.get("old_guest"))
         args = (network_info, disk_info, image_meta, *args)
         with releases.firmware_for(request.model):
             xml: str = make(context, instance, *args, **kwargs)

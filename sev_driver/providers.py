@@ -21,7 +21,7 @@ from typing import Any
 from nova.conf import CONF
 from oslo_log import log as logging
 
-from sev_driver import inventory, slot_options
+from sev_driver import inventory, releases, slot_options
 from sev_driver.capabilities import HostCapabilities
 from sev_driver.ledger import Ledger
 from sev_driver.monitoring import Monitoring
@@ -35,25 +35,17 @@ LOG = logging.getLogger(__name__)
 
 
 def others(nova_host: Any, host: HostCapabilities) -> dict[str, dict[str, Any]]:
-    """Return what Nova 34 shall make providers of itself: models not judged here.
+    """Return what Nova shall make providers of itself: models not judged here.
 
-    Its own method formats numbers that libvirt older than 8.0 does not give, and
-    fails. A total of 0 is its word for "no such provider".
+    A total of 0 is Nova's word for "no such provider".
     """
     ours = {model.symbol for model in host}
-    read = getattr(nova_host, "get_mem_encryption_inventories", dict)
-    try:
-        reported: dict[str, dict[str, Any]] = read()
-    except TypeError:
-        # Nova 34, where SEV-SNP is on and libvirt names no type of launchSecurity.
-        # Such a host is AMD's: there is nothing else on it to report.
-        reported = {}
     return {
         symbol: {
             **inventory.entry(found.get("total", 0) if found["supported"] else 0),
             "traits": found.get("traits", []),
         }
-        for symbol, found in reported.items()
+        for symbol, found in releases.reported_models(nova_host).items()
         if symbol not in ours
     }
 

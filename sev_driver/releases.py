@@ -129,6 +129,38 @@ def mend_firmware_choice(nova_host: Any) -> None:
     nova_host.get_loader = get_loader
 
 
+def keep_firmware(old_guest: Any) -> None:
+    """Have Nova keep the firmware with which the guest was first started.
+
+    Nova 33 and later reads the existing domain as ``old_guest`` and selects
+    anew if its ``loader/@secure`` has changed. libvirt leaves that attribute out
+    where a firmware feature says the same, as in our XML: no change. Nova 33 does
+    not read the features, and so takes what is left out for no Secure Boot.
+    """
+    if old_guest is None or not old_guest.os_loader:
+        return
+    if old_guest.os_loader_secure is None:
+        secure = getattr(old_guest, "os_firmware_secure", None)
+        old_guest.os_loader_secure = bool(secure)
+
+
+def reported_models(nova_host: Any) -> dict[str, dict[str, Any]]:
+    """Return what Nova finds of models by itself, by their symbols; 33 and older: none.
+
+    Its method formats numbers that libvirt older than 8.0 does not give, and fails:
+    on hosts of AMD, which have no others to report.
+
+    :param nova_host: Nova's libvirt Host.
+    """
+    read = getattr(nova_host, "get_mem_encryption_inventories", dict)
+    try:
+        found: dict[str, dict[str, Any]] = read()
+    except TypeError:
+        # SEV-SNP is on and libvirt names no type of launchSecurity.
+        return {}
+    return found
+
+
 def mend_reconnection(nova_host: Any) -> None:
     """Keep nova-compute from locking itself out when libvirtd restarts.
 

@@ -14,8 +14,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from nova import exception as nova_exception
 from nova import objects
 
@@ -54,21 +52,6 @@ def encrypted_image_meta(
         if name in own.fields and own.obj_attr_is_set(name):
             setattr(result.properties, name, getattr(own, name))
     return result
-
-
-def keep_firmware(old_guest: Any) -> None:
-    """Have Nova keep the firmware with which the guest was first started.
-
-    Nova 33 and later reads the existing domain as ``old_guest`` and selects
-    anew if its ``loader/@secure`` has changed. libvirt leaves that attribute out
-    where a firmware feature says the same, as in our XML: no change. Nova 33 does
-    not read the features, and so takes what is left out for no Secure Boot.
-    """
-    if old_guest is None or not old_guest.os_loader:
-        return
-    if old_guest.os_loader_secure is None:
-        secure = getattr(old_guest, "os_firmware_secure", None)
-        old_guest.os_loader_secure = bool(secure)
 
 
 def build_error(
