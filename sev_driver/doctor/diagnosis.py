@@ -65,6 +65,14 @@ class Diagnosis:
                 return finding
         return None
 
+    def undecided(self, model: MemoryEncryptionModel) -> bool:
+        """Whether the cause is no more than that libvirt could not be asked.
+
+        nova-compute may be allowed what this user is not.
+        """
+        cause = self.first_failure(model)
+        return cause is not None and cause.check.id == "libvirt.reach"
+
     def not_looked_at(self, model: MemoryEncryptionModel) -> tuple[Finding, ...]:
         """Return what could yet keep a guest from running; none if something does."""
         if self.first_failure(model) is not None:

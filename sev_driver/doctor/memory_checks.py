@@ -138,8 +138,8 @@ def overcommit(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
 
 
 def reserve(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
-    if not evidence.capabilities[model].supported:
-        return skipped(f"{model.title} does not run here")
+    if (absent := slot_checks.not_here(evidence, model)) is not None:
+        return absent
     plan = Plan.of(evidence, model)
     if plan is None:
         return _unread(evidence)

@@ -233,7 +233,10 @@ def _summary(
         cause = diagnosis.first_failure(model)
         unseen = ", ".join(f.check.title for f in diagnosis.not_looked_at(model))
         if cause is not None:
-            yield f"{model.title}: no guest would run; see {cause.check.title}."
+            words = "no guest would run"
+            if diagnosis.undecided(model):
+                words = "whether a guest would run cannot be told"
+            yield f"{model.title}: {words}; see {cause.check.title}."
         elif not unseen:
             yield f"{model.title}: a guest would run."
         else:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 
 from sev_driver import inventory, occupants, reserved
+from sev_driver.capabilities import Support
 from sev_driver.doctor.evidence import Evidence
 from sev_driver.doctor.finding import Check
 from sev_driver.doctor.nova_checks import place
@@ -125,6 +126,16 @@ def _split(option: str) -> tuple[str, str]:
     return section.strip("[]"), name
 
 
+def not_here(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement | None:
+    """Return why there are no slots to speak of; None where the generation runs."""
+    support = evidence.capabilities[model].support
+    if support is Support.YES:
+        return None
+    if support is Support.UNKNOWN:
+        return skipped(f"whether {model.title} runs here could not be found out")
+    return skipped(f"{model.title} does not run here")
+
+
 def offered(evidence: Evidence, model: MemoryEncryptionModel) -> inventory.Slots:
     """Return what the driver offers to Placement."""
     return inventory.offers(evidence.capabilities, caps(evidence))[model]
@@ -141,8 +152,8 @@ def free(evidence: Evidence, model: MemoryEncryptionModel) -> int | None:
 
 
 def _total(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
-    if not evidence.capabilities[model].supported:
-        return skipped(f"{model.title} does not run here")
+    if (absent := not_here(evidence, model)) is not None:
+        return absent
     slots, option = offered(evidence, model), inventory.CAP_OPTIONS[model]
     if slots.warning:
         told, _, remedy = slots.warning.rstrip(".").rpartition(". ")
@@ -167,8 +178,8 @@ def _total(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
 
 
 def _free(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
-    if not evidence.capabilities[model].supported:
-        return skipped(f"{model.title} does not run here")
+    if (absent := not_here(evidence, model)) is not None:
+        return absent
     used = use(evidence, model)
     if used is None:
         return skipped(

@@ -212,6 +212,24 @@ def test_where_no_guest_would_run_the_cause_is_enough() -> None:
     assert "not looked at:" not in render.as_text(found)
 
 
+#: A libvirt that may not be asked, as by a user who is in no group of its.
+NOT_ASKED = dataclasses.replace(EVERYTHING, domain=None, domain_error="denied")
+
+
+def test_a_libvirt_that_cannot_be_asked_is_no_no() -> None:
+    host = evidence(NOT_ASKED, libvirt=Fact(unknown="Permission denied"))
+    found = diagnose(NODES, host, SEV)
+    text = render.as_text(found)
+    assert "AMD SEV: whether a guest would run cannot be told; see libvirt." in text
+    assert "does not run here" not in text
+    assert found.exit_status == 1
+
+
+def test_a_cause_that_is_known_is_told_where_libvirt_cannot_be_asked() -> None:
+    host = evidence(OFF, processor=NO_SME, libvirt=Fact(unknown="denied"))
+    assert "AMD SEV: no guest would run" in render.as_text(diagnose(NODES, host, SEV))
+
+
 def test_where_all_is_known_nothing_is_left_open() -> None:
     found = all_three(evidence(EVERYTHING))
     assert not any(map(found.not_looked_at, MemoryEncryptionModel))
