@@ -61,7 +61,7 @@ class SEVDriver(moves.Moves):
         releases.mend_firmware_choice(self._host)
         guest.guard_lookups(self._host, self._refusals)
         self._audit = audit.Audit(self._host, CONF.sev.stop_unencrypted_guests)
-        self._leftovers = leftovers.Leftovers(self._end)
+        self._leftovers = leftovers.Leftovers(self._host)
         self._watch = watch.Watch(self._host)
         told = monitoring.Monitoring(self._refusals, self._audit)
         self._slots = providers.SlotProviders(self._host, self._watch, virtapi, told)
@@ -144,10 +144,6 @@ class SEVDriver(moves.Moves):
             image_meta = translate.encrypted_image_meta(instance, image_meta)
             with self._leftovers.noted(instance):
                 super().spawn(context, instance, image_meta, *args, **kwargs)
-
-    def _end(self, instance: objects.Instance) -> None:
-        self._destroy(instance)
-        self._undefine_domain(instance)
 
     def rescue(
         self,

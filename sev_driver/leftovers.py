@@ -15,7 +15,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator
+from typing import Any
 
 from nova import context as nova_context
 from nova import exception as nova_exception
@@ -25,7 +27,7 @@ from oslo_log import log as logging
 
 LOG = logging.getLogger(__name__)
 
-#: Of a server that has never run, so that no move brings it back here.
+#: In which a guest is made anew, somewhere: none of them needs what is left here.
 _IN_A_BUILD = (
     task_states.SCHEDULING,
     task_states.NETWORKING,
@@ -35,25 +37,28 @@ _IN_A_BUILD = (
 
 
 class Leftovers:
-    """Ends such guests once libvirt is back.
+    """Powers such guests off once libvirt is back.
 
     When libvirtd dies while a guest starts, its QEMU may run though Nova is told that
     it failed. Nova then asks a libvirt that is gone to end it, gives up, and has the
     server built elsewhere: the guest would run twice, and hold a key here for nobody.
 
-    :param end: ends a guest's domain if there is one, and nothing else of it.
+    The domain stays defined. By that Nova finds what else there is of it here, its
+    disks, ports and volumes, and removes all once the server is deleted.
+
+    :param nova_host: Nova's libvirt Host.
     """
 
-    def __init__(self, end: Callable[[objects.Instance], None]) -> None:
-        self._end = end
+    def __init__(self, nova_host: Any) -> None:
+        self._nova_host = nova_host
         self._noted: dict[str, objects.Instance] = {}
+        #: A build may begin while the periodic task, in another thread, ends the last.
+        self._lock = threading.Lock()
 
     @contextlib.contextmanager
     def noted(self, instance: objects.Instance) -> Iterator[None]:
         """Remember ``instance`` if its build in the body fails, for whatever reason."""
-        if instance.uuid in self._noted:
-            self._end(instance)
-            self._noted.pop(instance.uuid, None)
+        self._end(instance.uuid)
         try:
             yield
         except Exception:
@@ -61,14 +66,13 @@ class Leftovers:
             raise
 
     def sweep(self, hostname: str) -> None:
-        """End those that are left, unless Nova has them on ``hostname``.
+        """Power off those that are left, unless Nova has them on ``hostname``.
 
         Never raises: what cannot be ended now is tried again.
         """
-        for uuid, instance in list(self._noted.items()):
+        for instance in list(self._noted.values()):
             try:
-                if self._is_settled(instance, hostname):
-                    self._noted.pop(uuid, None)
+                self._settle(instance, hostname)
             except Exception as error:
                 LOG.warning(
                     "What is left of a build that failed cannot be ended yet: %s",
@@ -76,19 +80,39 @@ class Leftovers:
                     instance=instance,
                 )
 
-    def _is_settled(self, instance: objects.Instance, hostname: str) -> bool:
+    def _settle(self, instance: objects.Instance, hostname: str) -> None:
         known = _in_database(instance.uuid)
-        if known is None:
-            self._end(instance)
-            return True
-        here = known.host == hostname
-        if known.task_state and (here or known.task_state not in _IN_A_BUILD):
+        here = known is not None and known.host == hostname
+        task = None if known is None else known.task_state
+        if task and (here or task not in _IN_A_BUILD):
             # Nova is at it, here or on a move that may lead back to this host.
-            return False
-        if not here:
-            self._end(instance)
-        # Else Nova has it here, for its user to reboot or delete.
-        return True
+            return
+        if here:
+            # Nova has it here, for its user to reboot or delete.
+            self._noted.pop(instance.uuid, None)
+        else:
+            self._end(instance.uuid, instance)
+
+    def _end(self, uuid: str, expected: objects.Instance | None = None) -> None:
+        """Power off what is noted of ``uuid``; only if it is ``expected``, if given."""
+        with self._lock:
+            noted = self._noted.get(uuid)
+            if noted is None or (expected is not None and noted is not expected):
+                return
+            self._power_off(noted)
+            del self._noted[uuid]
+
+    def _power_off(self, instance: objects.Instance) -> None:
+        try:
+            guest = self._nova_host.get_guest(instance)
+        except nova_exception.InstanceNotFound:
+            return
+        if guest.is_active():
+            guest.poweroff()
+            LOG.warning(
+                "A build that failed had left this guest running; it is powered off.",
+                instance=instance,
+            )
 
 
 def _in_database(uuid: str) -> objects.Instance | None:

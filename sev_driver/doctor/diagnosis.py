@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping
 from sev_driver.doctor import tree
 from sev_driver.doctor.evidence import Evidence
 from sev_driver.doctor.finding import Finding, Verdict, exit_status
+from sev_driver.doctor.libvirt_checks import is_out_of_reach
 from sev_driver.model import MemoryEncryptionModel
 
 #: Checks that tell of what the driver's own verdict on a host does not: where one of
@@ -66,12 +67,14 @@ class Diagnosis:
         return None
 
     def undecided(self, model: MemoryEncryptionModel) -> bool:
-        """Whether the cause is no more than that libvirt could not be asked.
+        """Whether nothing is amiss but that this process cannot ask libvirt.
 
         nova-compute may be allowed what this user is not.
         """
-        cause = self.first_failure(model)
-        return cause is not None and cause.check.id == "libvirt.reach"
+        failures = [f for f in self.findings[model] if f.verdict is Verdict.FAIL]
+        if [f.check.id for f in failures] != ["libvirt.reach"]:
+            return False
+        return is_out_of_reach(failures[0].seen)
 
     def not_looked_at(self, model: MemoryEncryptionModel) -> tuple[Finding, ...]:
         """Return what could yet keep a guest from running; none if something does."""

@@ -41,6 +41,11 @@ _UNREADABLE = frozenset({Obstacle.CAPABILITIES_UNREADABLE})
 _NOT_ALLOWED = ("permission denied", "authentication", "polkit", "access denied")
 
 
+def is_out_of_reach(why: str) -> bool:
+    """Whether libvirt may be well, and only this process cannot ask it."""
+    return "libvirt-python" in why or any(each in why.lower() for each in _NOT_ALLOWED)
+
+
 def _reach(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
     libvirt = evidence.libvirt
     if libvirt.value is not None:
@@ -51,7 +56,7 @@ def _reach(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
     why = libvirt.unknown or "it is not there"
     if "libvirt-python" in why:
         remedy = "run sev-doctor with the Python that runs nova-compute"
-    elif any(words in why.lower() for words in _NOT_ALLOWED):
+    elif is_out_of_reach(why):
         remedy = "run sev-doctor as root, or as a member of the group libvirt"
     else:
         remedy = (

@@ -225,9 +225,26 @@ def test_a_libvirt_that_cannot_be_asked_is_no_no() -> None:
     assert found.exit_status == 1
 
 
-def test_a_cause_that_is_known_is_told_where_libvirt_cannot_be_asked() -> None:
-    host = evidence(OFF, processor=NO_SME, libvirt=Fact(unknown="denied"))
-    assert "AMD SEV: no guest would run" in render.as_text(diagnose(NODES, host, SEV))
+@pytest.mark.parametrize(
+    ("facts", "changes"),
+    [
+        (OFF, {"processor": NO_SME, "libvirt": Fact(unknown="Permission denied")}),
+        (
+            NOT_ASKED,
+            {
+                "driver_import": Fact(Import(False, "")),
+                "libvirt": Fact(unknown="Permission denied"),
+            },
+        ),
+        (NOT_ASKED, {"libvirt": Fact(unknown="No such file or directory")}),
+    ],
+    ids=["before libvirt", "after libvirt", "libvirt is down"],
+)
+def test_what_is_known_to_be_amiss_is_told(
+    facts: HostFacts, changes: dict[str, object]
+) -> None:
+    text = render.as_text(diagnose(NODES, evidence(facts, **changes), SEV))
+    assert "AMD SEV: no guest would run; see " in text
 
 
 def test_where_all_is_known_nothing_is_left_open() -> None:

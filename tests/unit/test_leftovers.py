@@ -10,7 +10,9 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""leftovers: what a failed build has left running is ended, and nothing else."""
+"""leftovers: what a failed build left running is powered off, and nothing else."""
+
+from typing import Any
 
 import pytest
 from nova import exception as nova_exception
@@ -24,22 +26,37 @@ Known = tuple[str | None, str | None] | None
 
 
 class Host:
-    """One where a build has failed; of what is ended, the uuids are kept."""
+    """One where a build has failed; of what is powered off, the uuids are kept."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         #: Host and task of the server in Nova's database, None if it is deleted.
         self.known: Known = (None, None)
-        self.reachable = True
+        self.reachable, self.defined, self.runs = True, True, True
         self.ended: list[str] = []
-        self.leftovers = Leftovers(self.end)
+        self.leftovers = Leftovers(self)
         monkeypatch.setattr(objects.Instance, "get_by_uuid", self.get_by_uuid)
+        self.fail_to_build()
+
+    def fail_to_build(self) -> None:
         with pytest.raises(OSError), self.leftovers.noted(instance()):
+            self.runs = True
             raise OSError
 
-    def end(self, guest: objects.Instance) -> None:
+    # As Nova's libvirt Host and a guest of it.
+
+    def get_guest(self, guest: objects.Instance) -> "Host":
         if not self.reachable:
             raise nova_exception.HypervisorUnavailable()
-        self.ended.append(guest.uuid)
+        if not self.defined:
+            raise nova_exception.InstanceNotFound(instance_id=guest.uuid)
+        return self
+
+    def is_active(self) -> bool:
+        return self.runs
+
+    def poweroff(self) -> None:
+        self.runs = False
+        self.ended.append(UUID)
 
     def get_by_uuid(self, _: object, uuid: str, **__: object) -> objects.Instance:
         if self.known is None:
@@ -102,12 +119,52 @@ def test_nova_is_not_disturbed_while_it_is_at_it(host: Host) -> None:
 def test_another_build_on_this_host_starts_without_it(host: Host) -> None:
     with host.leftovers.noted(instance()):
         assert host.ended == [UUID]
+        host.runs = True
     assert host.sweep() == [UUID]
+
+
+def test_a_build_that_begins_during_a_look_at_the_last_is_left_alone(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = host.get_by_uuid
+
+    def begin_another(*arguments: Any, **more: Any) -> objects.Instance:
+        with host.leftovers.noted(instance()):
+            host.runs = True
+        return look(*arguments, **more)
+
+    monkeypatch.setattr(objects.Instance, "get_by_uuid", begin_another)
+    host.sweep()
+    assert host.runs
+
+
+def test_of_two_builds_that_failed_the_later_is_not_forgotten(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = host.get_by_uuid
+
+    def fail_again(*arguments: Any, **more: Any) -> objects.Instance:
+        monkeypatch.setattr(objects.Instance, "get_by_uuid", look)
+        host.fail_to_build()
+        return look(*arguments, **more)
+
+    monkeypatch.setattr(objects.Instance, "get_by_uuid", fail_again)
+    host.sweep()
+    host.sweep()
+    assert not host.runs
+
+
+@pytest.mark.parametrize("state", ["defined", "runs"])
+def test_where_nothing_runs_there_is_nothing_to_end(host: Host, state: str) -> None:
+    setattr(host, state, False)
+    assert host.sweep() == []
+    host.defined = host.runs = True
+    assert host.sweep() == []
 
 
 def test_a_build_that_went_well_leaves_nothing(host: Host) -> None:
     host.sweep()
     host.ended.clear()
     with host.leftovers.noted(instance()):
-        pass
+        host.runs = True
     assert host.sweep() == []
