@@ -44,6 +44,8 @@ $(MULTINODE): $(READY) bindep.txt
 
 setup-trixie: $(TRIXIE)  ## unpack Debian 13's libvirt and QEMU, for SEV-SNP
 
+# Its file says so where nothing was unpacked: it is made again once a mirror is named.
+.PHONY: $(if $(DEBIAN_MIRROR),$(shell grep -l -s . $(TRIXIE)))
 $(TRIXIE): tools/rootfs.py | $(READY)
 	@$(PYTHON) -B tools/rootfs.py trixie
 

@@ -17,6 +17,9 @@ too old for. What debootstrap does in minutes, without the part that takes them:
 packages are unpacked, and their scripts, which would set up services, are not run.
 Needs no root. The packages come from the mirror that this machine's apt uses,
 or from $DEBIAN_MIRROR, and are checked against the keys that it trusts.
+
+Where there is no mirror, the folder is made without them, so that tests go on, and
+its file ``ready`` says so: the Makefile has it made again once a mirror is named.
 """
 
 import os
@@ -60,17 +63,19 @@ def main() -> int:
     new = target.with_name(f"{codename}.new")
     shutil.rmtree(new, ignore_errors=True)
     (new / "usr").mkdir(parents=True)
+    lacking = ""
     if system.get("VERSION_CODENAME") == codename:
         progress.say(f"this machine is {codename} itself: nothing to unpack")
     else:
         uri = mirror(system)
         if uri is None:
-            progress.say(f"no tests with {codename}: apt has no Debian mirror here")
+            lacking = f"no tests with {codename}: apt has no Debian mirror here"
+            progress.say(lacking)
             progress.say(f"set {MIRROR} to the address of one, and repeat")
         else:
             unpack(fetch(uri, codename, new / "apt"), new)
     shutil.rmtree(new / "apt", ignore_errors=True)
-    (new / "ready").touch()
+    (new / "ready").write_text(lacking)
     new.rename(target)
     progress.say(f"{target.relative_to(ROOT)} in {time.monotonic() - start:.0f} s")
     return 0

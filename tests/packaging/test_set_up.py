@@ -131,6 +131,32 @@ def test_a_mirror_that_is_named_is_taken(
     assert rootfs.mirror({"ID": "arch"}) == "http://m/"
 
 
+def test_what_was_not_unpacked_is_asked_for_again_with_a_mirror(
+    tools: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import rootfs
+
+    monkeypatch.delenv(rootfs.MIRROR, raising=False)
+    monkeypatch.setattr(rootfs, "ROOT", tmp_path)
+    monkeypatch.setattr(rootfs, "FOLDER", tmp_path / "rootfs")
+    monkeypatch.setattr(rootfs.platform, "freedesktop_os_release", dict)
+    monkeypatch.setattr(sys, "argv", ["rootfs.py", "trixie"])
+    assert rootfs.main() == 0
+    ready = tmp_path / "rootfs/trixie/ready"
+    (tmp_path / "ready").touch()
+
+    def asked(*arguments: str) -> bool:
+        make = ["make", "-n", f"VENV={tmp_path}", "setup-trixie", *arguments]
+        run = subprocess.run(make, cwd=ROOT, check=True, capture_output=True, text=True)
+        return "rootfs.py" in run.stdout
+
+    assert "no Debian mirror" in ready.read_text()
+    assert not asked()
+    assert asked(f"{rootfs.MIRROR}=http://m/")
+    ready.write_text("")  # unpacked, or this machine's own
+    assert not asked(f"{rootfs.MIRROR}=http://m/")
+
+
 def test_apt_touches_nothing_of_the_machines(tools: None, tmp_path: Path) -> None:
     import rootfs
 
