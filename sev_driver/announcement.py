@@ -79,11 +79,13 @@ def _memory(total: int, ram: memory.HostMemory) -> Iterator[tuple[int, str]]:
     text = f"Encrypted guests pin their RAM and {each} (libvirt's advice) each"
     if 0 < total < inventory.UNLIMITED:
         advice = memory.advise(total)
+        # What guests pin counts within the slice, and only the operator knows what
+        # the host itself needs: there is no number to give for its limit.
         text += (
-            f"; for {advice.guests} of them set [DEFAULT] reserved_host_memory_mb "
-            f"{advice.at_least_mib} to {advice.with_ease_mib} above the host's own "
-            f"need (it is {ram.reserved_mib}), or limit /machine.slice to "
-            f"{advice.slice_limit_mib(ram.total_mib)} MiB of {ram.total_mib}"
+            f"; for {advice.guests} of them set [DEFAULT] reserved_host_memory_mb to "
+            f"the host's own need and {advice.at_least_mib} to {advice.with_ease_mib} "
+            f"more (it is set to {ram.reserved_mib} now), or limit /machine.slice to "
+            f"the host's {ram.total_mib} MiB less its own need"
         )
     yield logging.INFO, text + "."
     if ram.ratio is not None and ram.ratio > 1.0:

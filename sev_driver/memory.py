@@ -57,10 +57,6 @@ class Advice:
     at_least_mib: int
     with_ease_mib: int
 
-    def slice_limit_mib(self, total_mib: int) -> int:
-        """Return the limit of /machine.slice that leaves the reserve free."""
-        return max(total_mib - self.with_ease_mib, 0)
-
 
 def advise(guests: int) -> Advice:
     return Advice(guests, guests * spec_overhead_mib(), guests * LIBVIRT_MIB)

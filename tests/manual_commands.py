@@ -90,7 +90,7 @@ NOT_RUN = {
     ),
     "sudo cpuid -1 -r -l 0x8000001f > cpuid.txt": "a real processor's answer",
     "cat /sys/fs/cgroup/misc.capacity > misc.txt": "only a host with SEV has it",
-    "sudo systemctl set-property machine.slice MemoryMax=252160M": (
+    "sudo systemctl set-property machine.slice MemoryMax=251904M": (
         "it limits all guests of the machine; the cloud's are in no machine.slice"
     ),
     "sudo systemctl set-property machine.slice MemoryMax=infinity": "the same",

@@ -27,8 +27,9 @@ def test_without_it_all_slots_are_offered(cloud: CloudFixture) -> None:
     log = cloud.log()
     assert "AMD SEV: 15 slots offered to Placement (maxGuests in libvirt's" in log
     # What they pin, by the spec's formula and by libvirt's advice.
-    assert "for 15 of them set [DEFAULT] reserved_host_memory_mb 480 to 3840" in log
-    assert "or limit /machine.slice to " in log
+    assert "for 15 of them set [DEFAULT] reserved_host_memory_mb to " in log
+    assert "the host's own need and 480 to 3840 more" in log
+    assert "or limit /machine.slice to the host's " in log
 
 
 def test_a_lower_number_rules(lab: Lab) -> None:

@@ -36,8 +36,9 @@ def test_a_host_with_sev() -> None:
     texts = [text for level, text in lines() if level == logging.INFO]
     assert texts[0] == "AMD SEV is supported: 15 slots (libvirt)."
     assert texts[1] == "AMD SEV: 15 slots offered to Placement (libvirt)"
-    assert "reserved_host_memory_mb 480 to 3840" in texts[2]
-    assert "/machine.slice to 258304 MiB of 262144" in texts[2]
+    need = "reserved_host_memory_mb to the host's own need and 480 to 3840 more"
+    assert f"{need} (it is set to 512 now)" in texts[2]
+    assert "/machine.slice to the host's 262144 MiB less its own need" in texts[2]
 
 
 def test_a_host_without_sev_says_so_once() -> None:

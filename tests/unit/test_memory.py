@@ -32,11 +32,6 @@ def test_what_to_reserve(guests: int, at_least: int, with_ease: int) -> None:
     assert (advice.at_least_mib, advice.with_ease_mib) == (at_least, with_ease)
 
 
-def test_the_limit_of_the_slice() -> None:
-    assert memory.advise(15).slice_limit_mib(262144) == 262144 - 3840
-    assert memory.advise(509).slice_limit_mib(65536) == 0
-
-
 @pytest.mark.parametrize(
     ("total", "own", "guest", "slots", "fit"),
     [
