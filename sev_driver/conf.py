@@ -92,6 +92,9 @@ Related options:
         help="""
 Refuse to start nova-compute when the host has lost what its guests need.
 
+Nova 33 and older does not look at its guests when it starts: there, this option
+does nothing.
+
 Possible values:
 
 * False (default): nova-compute starts and serves all other guests. The guests

@@ -53,8 +53,8 @@ _EPILOG = """\
 Without --generation all generations are shown, and the exit status is AMD SEV's.
 
 Exit status: 0 when a guest of the generation would run, as far as could be looked at
-(the last lines say what could not, and "not_looked_at" of --json), 1 when not, 2 when
-an argument or a file is not what it should be.
+(the last lines say what could not, and "not_looked_at" of --json), 1 when not, or when
+that cannot be told, 2 when an argument or a file is not what it should be.
 """
 
 #: Longer lines read badly.
