@@ -15,13 +15,17 @@ import dataclasses
 import enum
 import pathlib
 import re
+import tempfile
 from collections.abc import Iterator
 
+import log_messages
 import pytest
 from host_facts import EVERYTHING, VIEW, parameter, parameters
+from oslo_config import cfg
 
 from sev_driver import (
     announcement,
+    conf,
     forbidden_devices,
     inventory,
     lifecycle,
@@ -148,6 +152,10 @@ HOSTS: dict[Obstacle, list[tuple[MemoryEncryptionModel, dict[str, object]]]] = {
     Obstacle.KVM_SAYS_NO: [(SEV, {"vm_types": VmTypes(0b11001)})],
     Obstacle.NO_FIRMWARE: [(SEV_SNP, {"firmware": FirmwareView(VIEW.folders, ())})],
 }
+WRONG_POLICIES = [
+    *(("sev_policy", text) for text in ("0x73", "0x333333333", "0xx", "NOSUCH")),
+    ("snp_policy", "0x10000"),
+]
 RULED_OUT = [
     operation
     for (operation, model), ruling in lifecycle.RULINGS.items()
@@ -166,6 +174,19 @@ def announced(
     ram = HostMemory(1, 1, ratio)
     host = {capability.model: capability}
     return [text for _, text in announcement.lines(host, {SEV: cap}, ram)]
+
+
+def refused_policy(option: str, text: str) -> str:
+    """Return what nova-compute ends with where nova.conf has such a policy."""
+    options = cfg.ConfigOpts()
+    conf.register_opts(options)
+    with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
+        file.write(f"[sev]\n{option} = {text}\n")
+        file.flush()
+        options(["--config-file", file.name])
+        with pytest.raises(ConfigurationError) as refusal:
+            conf.policies(options)
+    return str(refusal.value)
 
 
 def examples() -> Iterator[tuple[str, str]]:
@@ -223,6 +244,8 @@ def examples() -> Iterator[tuple[str, str]]:
         with pytest.raises(ConfigurationError) as old:
             releases.check_nova()
     yield "nova-too-old", str(old.value)
+    yield from log_messages.examples()
+    yield from (("policy-value", refused_policy(*each)) for each in WRONG_POLICIES)
     for policy, text in (("policy-generation", 0x37), ("policy-debug", 0x32)):
         with pytest.raises(ConfigurationError) as refusal:
             Policies(sev=SevPolicy(text))
@@ -233,14 +256,17 @@ def manual() -> dict[str, list[re.Pattern[str]]]:
     """Return the messages of the manual by label, ``<...>`` for anything."""
     found: dict[str, list[re.Pattern[str]]] = {}
     patterns: list[re.Pattern[str]] = []
+    literal = False
     for line in MANUAL.read_text().splitlines():
         if match := re.fullmatch(r"\.\. _message-(.*):", line):
             patterns = found.setdefault(match[1], [])
         elif line.startswith("    ") and not found:
             raise AssertionError(f"no label before {line}")
-        elif line.startswith("    <") or (line.startswith("    ") and not patterns):
+        elif line.startswith("    ") and literal:
             parts = re.split(r"<[^>]*>", line.strip())
             patterns.append(re.compile(".+".join(map(re.escape, parts))))
+        elif line:
+            literal = line.endswith("::")
     return found
 
 
@@ -259,6 +285,14 @@ def test_the_manual_has_no_message_of_the_past(name: str) -> None:
     texts = [text for label_, text in EXAMPLES if label_ == name]
     for pattern in manual()[name]:
         assert any(pattern.fullmatch(text) for text in texts), pattern.pattern
+
+
+def test_what_the_log_warns_of_stands_in_the_manual() -> None:
+    page = " ".join(MANUAL.read_text().split())
+    examples = {text for _, text in EXAMPLES}
+    for text in log_messages.warnings():
+        told = text in examples or f"``{text.removesuffix(' x')}``" in page
+        assert told, text
 
 
 def test_no_kind_of_message_is_without_an_example() -> None:
