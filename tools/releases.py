@@ -215,6 +215,8 @@ def in_a_cloud(venv: Path) -> list[str]:
     as_root = [] if os.geteuid() == 0 else ["sudo"]
     programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin:/sbin"
     settings = [f"PATH={programs}", f"OLDER_NOVA_PYTHON={venv}/bin/python"]
+    if as_root:  # leave nothing in the tree that the user cannot delete
+        settings.append("PYTHONDONTWRITEBYTECODE=1")
     return [*as_root, "env", *settings, sys.executable, "-m", "pytest"]
 
 

@@ -108,3 +108,14 @@ def test_every_release_from_the_oldest_on_has_constraints(releases: ModuleType) 
         pins = (ROOT / "constraints" / f"nova-{release}.txt").read_text()
         assert f"\nnova=={release}." in pins
         assert f"\nopenstack-placement=={release - 18}." in pins
+
+
+@pytest.mark.parametrize(("user", "root"), [(0, False), (1000, True)])
+def test_root_leaves_nothing_compiled_in_the_users_tree(
+    releases: ModuleType, monkeypatch: pytest.MonkeyPatch, user: int, root: bool
+) -> None:
+    monkeypatch.setattr(releases.os, "geteuid", lambda: user)
+    command = releases.in_a_cloud(Path("venv"))
+    assert ("sudo" in command) is root
+    settings = command[: command.index(sys.executable)]
+    assert ("PYTHONDONTWRITEBYTECODE=1" in settings) is root
