@@ -97,7 +97,8 @@ INPUTS ?= 1000000
 fuzz: $(READY)  ## a million hostile inputs, a share for each parser
 	@$(BIN)/python -W ignore -m fuzz --inputs $(INPUTS)
 
-# SEED=123456 asks for the same again; it prints the seed that it has taken.
+# SEED=123456 asks for the same again, as far as Nova answers alike; it prints the seed
+# that it has taken.
 MINUTES ?= 10
 soak: $(MULTINODE) $(TRIXIE)  ## ten minutes of creates and deletes on two hosts, all slots counted
 	@$(AS_ROOT) $(BIN)/python -m soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))

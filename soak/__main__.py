@@ -54,7 +54,8 @@ def main(argv: list[str]) -> int:
         print(f"soak: the logs are in {folder}", flush=True)
         raise
     shutil.rmtree(folder, ignore_errors=True)
-    print("soak: no slot was lost, and none given twice", flush=True)
+    if options.creates:
+        print("soak: no slot was lost, and none given twice", flush=True)
     return 0
 
 
@@ -67,9 +68,19 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--minutes", type=float, default=10, help="of creates and deletes")
     add("--creates", type=int, default=100, help="no fewer; 0 leaves them all out")
-    add("--updates", type=int, default=UPDATES, help="of one driver; 0 for none")
-    add("--seed", type=int, help="the same requests again; another each time")
+    add("--updates", type=_updates, default=UPDATES, help="of one driver; 0 for none")
+    again = "the same requests again, as far as Nova answers alike; another each time"
+    add("--seed", type=int, help=again)
     return parser
+
+
+def _updates(text: str) -> int:
+    updates = int(text)
+    if updates and updates < growth.POINTS:
+        raise argparse.ArgumentTypeError(
+            f"{updates} are too few: from {growth.POINTS} on, or 0"
+        )
+    return updates
 
 
 def _soak(state: Path, options: argparse.Namespace) -> None:

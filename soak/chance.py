@@ -9,12 +9,17 @@
 #    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 #    License for the specific language governing permissions and limitations
 #    under the License.
-"""What is asked for next: at random, and the same again by the same seed."""
+"""What is asked for next, at random.
+
+By the same seed the same again, as far as Nova answers alike: what is refused, and how
+long all takes, decides which servers there are to choose from.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import enum
+import itertools
 import random
 from collections.abc import Mapping
 
@@ -56,14 +61,18 @@ class Chance:
     """:param seed: of all that is random in a run."""
 
     def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._rounds = itertools.count(1)
         self.random = random.Random(seed)  # nosec B311  # the same again is the point
 
     def round(self, servers: Mapping[str, str]) -> list[Request]:
         """Requests for one round, at most one of a server.
 
-        :param servers: the state of each by its uuid.
+        :param servers: the state of each by its uuid, in the order of their requests.
         """
-        left = sorted(servers)
+        # Anew, so that a round that went otherwise does not change all after it.
+        self.random.seed(f"{self._seed}/{next(self._rounds)}")
+        left = list(servers)  # not sorted: Nova makes up another uuid each time
         self.random.shuffle(left)
         if self.random.randrange(ROUNDS_A_SWEEP) == 0 and len(left) > SIZES.start:
             return [Request(Action.DELETE, uuid=uuid) for uuid in left[1:]]

@@ -45,19 +45,38 @@ def disagreements(look: Look, expected: Expected) -> list[str]:
     ]
 
 
-def needless(kind: str, taken: int, total: int) -> str | None:
+def needless(
+    kind: str,
+    taken: collections.Counter[str],
+    totals: Mapping[str, int],
+    hosts: int,
+    early: bool = False,
+) -> str | None:
     """What is wrong with a refusal, None if it may have been right.
 
-    :param taken: servers of its kind that may have had a slot at any time between its
-        request and its refusal, and strangers.
-    :param total: slots of all hosts.
+    :param taken: by kind, other servers that may have had a slot at any time between
+        its request and its refusal, and strangers.
+    :param totals: slots of each host, by kind.
+    :param early: whether Nova may have let go of a slot before the guest had ended, of
+        a kind that takes its keys from the same pool. Then guests of one kind may have
+        had keys of the other, and a host none left though it had a slot.
     """
-    if taken >= total:
+    total = totals[kind] * hosts
+    if taken[kind] >= total:
         return None
-    return (
-        f"a server of {kind} was refused, though never more than {taken} of {total} "
-        f"slots can have been taken"
+    complaint = (
+        f"a server of {kind} was refused, though never more than {taken[kind]} of "
+        f"{total} slots can have been taken"
     )
+    if not early:
+        return complaint
+    pool = [each for each in SYMBOLS if POOLS[each] == POOLS[kind]]
+    held = sum(taken[each] for each in pool)
+    # The fewest that shut it out: all keys of one host, its own slots of the others.
+    fewest = sum(totals[each] for each in pool) + total - totals[kind]
+    if held >= fewest:
+        return None
+    return f"{complaint}, nor more than {held} keys of {POOLS[kind]}"
 
 
 def _servers(look: Look, expected: Expected) -> Iterator[str]:
@@ -67,6 +86,8 @@ def _servers(look: Look, expected: Expected) -> Iterator[str]:
         yield f"Nova's database has lost server {uuid}"
     for uuid, server in found.items():
         name, state = server.name, expected.states.get(uuid)
+        if uuid in expected.refused:
+            continue  # on no host: what it still held there would be nobody's
         if state is None:
             yield f"{name} ({uuid}) was deleted and Nova's database still has it"
         elif server.state != state:

@@ -32,7 +32,8 @@ AT_ONCE = 6
 TIMEOUT = 300.0
 REFUSAL = "No valid host was found."
 #: Nova lets go of a slot before the guest, where it is deleted while it is built. The
-#: next one to be given that slot may find the hardware full, and no other host.
+#: next one to be given that slot may find the hardware full, and no other host. It
+#: was scheduled, so that its row is where those of servers that run are.
 TOO_EARLY = "Exceeded maximum number of retries."
 
 
@@ -52,6 +53,8 @@ class Requests:
         #: The servers that are to be there: what each is, and its state.
         self.kinds: dict[str, str] = {}
         self.states: dict[str, str] = {}
+        #: Those that were refused and are there still.
+        self.refused: set[str] = set()
 
     def do(
         self, requests: Iterable[Request], strangers: Iterable[Stranger] = ()
@@ -80,8 +83,9 @@ class Requests:
             if _was_built(servers.get(uuid), uuid, (REFUSAL, *also)):
                 self.kinds[uuid], self.states[uuid] = request.kind, ACTIVE
             else:
+                self.refused.add(uuid)
                 refused.append(request.kind)
-        self._judge(refused, taken)
+        self._judge(refused, taken, early)
         return refused
 
     def delete_refused(self) -> None:
@@ -89,6 +93,7 @@ class Requests:
         for server in compute.servers(status="ERROR"):
             compute.delete_server(server)
             compute.wait_for_delete(server, interval=0.2, wait=TIMEOUT)
+        self.refused.clear()
 
     def _ask(self, request: Request) -> str | None:
         """Ask for one, and do not wait; the server that is made, if one is."""
@@ -150,16 +155,20 @@ class Requests:
             expect(time.monotonic() < deadline, f"not settled in {TIMEOUT} s: {busy}")
             time.sleep(0.3)  # Nova tells nobody: one has to look again
 
-    def _judge(self, refused: list[str], taken: collections.Counter[str]) -> None:
+    def _judge(
+        self, refused: list[str], taken: collections.Counter[str], early: Set[str]
+    ) -> None:
         """Whether each refusal may have been right.
 
         :param taken: by kind, all who may have had a slot since the first request.
+        :param early: pools of those that were deleted while they were being built.
         """
         self._counts.refused += len(refused)
         for kind in refused:
             expect(kind != PLAIN, f"a plain server was refused: {REFUSAL}")
-            total = TOTALS[kind] * len(self._cloud.hosts)
-            complaint = checker.needless(kind, taken[kind] - 1, total)
+            others = taken - collections.Counter([kind])
+            hosts, shared = len(self._cloud.hosts), POOLS[kind] in early
+            complaint = checker.needless(kind, others, TOTALS, hosts, shared)
             expect(complaint is None, str(complaint))
 
 

@@ -97,7 +97,7 @@ class Soak:
             not self._cloud.cloud.layout.deaths.exists(),
             "a process of the cloud has died",
         )
-        # Not before: while they were there, they held nothing.
+        # Not before: all have now seen that they hold nothing.
         self.requests.delete_refused()
         self.counts.settled(look, late)
         seconds = time.monotonic() - began
@@ -106,7 +106,9 @@ class Soak:
 
     @property
     def _expected(self) -> Expected:
-        return Expected(TOTALS, self.requests.states, self._strangers)
+        requests = self.requests
+        refused = frozenset(requests.refused)
+        return Expected(TOTALS, requests.states, self._strangers, refused)
 
     def _toggle_stranger(self, look: Look) -> Look:
         now = strangers.toggle(

@@ -110,3 +110,5 @@ class Expected:
     #: Servers by their uuid, and the state that they were brought to.
     states: Mapping[str, str]
     strangers: tuple[Stranger, ...] = ()
+    #: Servers that were refused and are not deleted yet: they may hold nothing.
+    refused: frozenset[str] = frozenset()

@@ -12,16 +12,22 @@
 """The soak's checker: tables in which all agree, and each kind of disagreement."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from devcloud.demo.domain import DomainFacts
-from soak import chance, checker, growth, processes
-from soak.chance import Action, Chance
+from soak import __main__, chance, checker, growth, processes, rounds
+from soak import requests as soak_requests
+from soak.chance import Action, Chance, Request
+from soak.cloud import SoakCloud, SoakError
+from soak.counts import Counts
 from soak.look import kind_of
 from soak.processes import Holding
+from soak.requests import REFUSAL, TOO_EARLY, Requests
 from soak.tables import (
     PLAIN,
     Domain,
@@ -197,11 +203,167 @@ def test_a_disagreement_is_told_in_words(case: str) -> None:
     assert [line for line in found if words in line], found
 
 
+#: It was sent to a host and is on none now: Nova's database has it beside the others.
+REFUSED = Server("r", "snp-5", None, "error")
+
+
+def with_one_refused(look: Look, **changes: Any) -> list[str]:
+    refused = dataclasses.replace(REFUSED, **changes)
+    return checker.disagreements(
+        Look((*look.servers, refused), look.hosts),
+        dataclasses.replace(EXPECTED, refused=frozenset("r")),
+    )
+
+
+def test_one_that_was_refused_is_there_until_it_is_deleted() -> None:
+    assert with_one_refused(LOOK) == []
+    look = Look((*LOOK.servers, REFUSED), LOOK.hosts)
+    (complaint,) = checker.disagreements(look, EXPECTED)
+    assert "snp-5 (r) was deleted and Nova's database still has it" in complaint
+
+
+def test_one_that_was_refused_may_hold_nothing() -> None:
+    held = slots("snp", used=2, holders=frozenset("cr"))
+    assert "node1: a slot of snp is lost: r holds it, no such server is here" in (
+        with_one_refused(held)
+    )
+    runs = host(domains=(*BUSY.domains, Domain("r", "snp", True)))
+    assert "node1: libvirt has a domain of snp, r, that is nobody's" in (
+        with_one_refused(runs)
+    )
+    assert with_one_refused(LOOK, host="node1")
+
+
 @pytest.mark.parametrize(("taken", "right"), [(7, False), (8, True), (9, True)])
+@pytest.mark.parametrize("early", [False, True])
 def test_a_refusal_is_right_only_if_all_slots_can_have_been_taken(
-    taken: int, right: bool
+    taken: int, right: bool, early: bool
 ) -> None:
-    assert (checker.needless("sev", taken, 8) is None) is right
+    complaint = checker.needless("sev", Counter(sev=taken, es=9), TOTALS, 2, early)
+    assert (complaint is None) is right
+
+
+@pytest.mark.parametrize(
+    ("kind", "taken", "right"),
+    [
+        # On node1 three guests of SEV-SNP, of which one was deleted and has its key
+        # still; on node2 the only slot of SEV-ES is taken.
+        ("es", Counter(es=1, snp=3), True),
+        ("es", Counter(es=0, snp=6), True),
+        ("es", Counter(es=1, snp=2), False),
+        ("es", Counter(es=1, sev=8), False),
+        ("snp", Counter(es=2, snp=3), True),
+        ("snp", Counter(es=2, snp=2), False),
+    ],
+)
+def test_a_slot_that_nova_let_go_too_early_may_be_another_kinds(
+    kind: str, taken: Counter[str], right: bool
+) -> None:
+    assert (checker.needless(kind, taken, TOTALS, 2, early=True) is None) is right
+    assert checker.needless(kind, taken, TOTALS, 2) is not None
+
+
+class FakeNova:
+    """What is told of each server that is made, in turn: "" where it runs."""
+
+    def __init__(self, *faults: str) -> None:
+        self.faults = dict(enumerate(faults))
+        self.made: dict[str, Any] = {}
+
+    def create_server(self, name: str, **_: Any) -> Any:
+        number = min(self.faults)
+        fault = self.faults.pop(number)
+        self.made[str(number)] = SimpleNamespace(
+            id=str(number),
+            name=name,
+            status="ERROR" if fault else "ACTIVE",
+            task_state=None,
+            fault={"message": fault},
+        )
+        return self.made[str(number)]
+
+    def servers(self, status: str | None = None) -> list[Any]:
+        return [s for s in self.made.values() if status in (None, s.status)]
+
+    def delete_server(self, server: Any) -> None:
+        del self.made[server if isinstance(server, str) else server.id]
+
+    def wait_for_delete(self, server: Any, **_: Any) -> None:
+        assert server.id not in self.made
+
+
+def cloud_of(nova: FakeNova) -> SoakCloud:
+    deaths = SimpleNamespace(exists=lambda: False)
+    cloud = SimpleNamespace(
+        connection=SimpleNamespace(compute=nova),
+        parts=dict.fromkeys((*TOTALS, PLAIN), ("flavor", "image")),
+        hosts=dict.fromkeys(("node1", "node2")),
+        cloud=SimpleNamespace(layout=SimpleNamespace(deaths=deaths)),
+    )
+    return cast(SoakCloud, cloud)
+
+
+def requests_to(nova: FakeNova, monkeypatch: pytest.MonkeyPatch) -> Requests:
+    monkeypatch.setattr(soak_requests, "AT_ONCE", 1)  # in the order of the faults
+    return Requests(cloud_of(nova), Counts())
+
+
+def create(*kinds: str) -> list[Request]:
+    return [Request(Action.CREATE, kind) for kind in kinds]
+
+
+def test_who_was_refused_is_known_until_it_is_deleted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nova = FakeNova("", "", REFUSAL)
+    requests = requests_to(nova, monkeypatch)
+
+    assert requests.do(create("es", "es", "es")) == ["es"]
+    assert requests.refused == {"2"}
+    assert requests.states.keys() == {"0", "1"}
+
+    requests.delete_refused()
+    assert requests.refused == set()
+    assert nova.made.keys() == {"0", "1"}
+
+
+def test_all_agree_with_one_that_was_refused_and_it_is_deleted_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = Look((*LOOK.servers, REFUSED), LOOK.hosts)
+    onlooker = SimpleNamespace(look=lambda: seen, await_updates=lambda: None)
+    monkeypatch.setattr(rounds, "Onlooker", lambda cloud: onlooker)
+    soak = rounds.Soak(cloud_of(FakeNova()), Chance(1), print)
+    soak.requests.states = dict(EXPECTED.states)
+    soak.requests.refused = {"r"}
+    soak._strangers = EXPECTED.strangers
+    soak.agree_timeout = 0
+
+    assert soak.settle("one was refused") is seen
+
+    assert not soak.requests.refused
+
+
+@pytest.mark.parametrize("words", [REFUSAL, TOO_EARLY])
+def test_a_refusal_beside_one_that_was_deleted_while_it_was_built(
+    monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    """Right where its guest can have had the last key of a host."""
+    nova = FakeNova("", "", "", "", words)
+    regretted = Request(Action.REGRET, "snp")
+    requests = requests_to(nova, monkeypatch)
+    asked = [*create("es", "snp", "snp"), regretted, *create("es")]
+
+    assert requests.do(asked) == ["es"]
+
+
+@pytest.mark.parametrize("words", [REFUSAL, TOO_EARLY])
+def test_a_refusal_with_nothing_deleted_while_it_was_built(
+    monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    requests = requests_to(FakeNova("", "", "", "", words), monkeypatch)
+    with pytest.raises(SoakError, match=r"never more than 1 of 2|Exceeded maximum"):
+        requests.do(create("es", "snp", "snp", "snp", "es"))
 
 
 @pytest.mark.parametrize(
@@ -230,6 +392,58 @@ def test_requests_are_the_same_again_by_their_seed() -> None:
         uuids = [request.uuid for request in round_ if request.uuid]
         assert len(uuids) == len(set(uuids))
     assert all(r.uuid == "off" for r in asked if r.action is Action.START)
+
+
+def test_a_seed_chooses_the_same_whatever_novas_uuids_are() -> None:
+    def places(uuids: str) -> list[tuple[Action, int]]:
+        chance, servers = Chance(3), dict.fromkeys(uuids, "active")
+        return [
+            (request.action, uuids.index(request.uuid))
+            for _ in range(20)
+            for request in chance.round(servers)
+        ]
+
+    assert places("abcdefgh") == places("hcafbgde")
+
+
+def test_a_round_that_went_otherwise_leaves_the_next_ones_as_they_were() -> None:
+    servers = dict.fromkeys("abcdefgh", "active")
+    one, other = Chance(3), Chance(3)
+    assert one.round({}) != other.round(servers)
+    other.random.random()  # for a stranger
+    assert one.round(servers) == other.round(servers)
+
+
+# The command line
+
+
+@pytest.mark.parametrize("updates", ["5", "-1"])
+def test_too_few_updates_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], updates: str
+) -> None:
+    monkeypatch.setattr(__main__.os, "geteuid", lambda: 1000)  # never a cloud here
+    with pytest.raises(SystemExit) as ended:
+        __main__.main(["--creates", "0", "--updates", updates])
+    assert ended.value.code == 2
+    assert f"{updates} are too few: from {growth.POINTS} on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("creates", "said"), [("6", True), ("0", False)])
+def test_only_creates_show_that_no_slot_was_lost(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    creates: str,
+    said: bool,
+) -> None:
+    monkeypatch.setattr(__main__.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(__main__.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(__main__.cloud, "require_userland", lambda: None)
+    for part in ("_soak", "_grow"):
+        monkeypatch.setattr(__main__, part, lambda *_: None)
+
+    assert __main__.main(["--creates", creates, "--updates", "10"]) == 0
+
+    assert ("no slot was lost" in capsys.readouterr().out) is said
 
 
 # Growth
