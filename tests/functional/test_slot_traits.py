@@ -13,8 +13,12 @@
 
 """The traits of a host with slots, and of their providers."""
 
+import generations
 import pytest
+from generations import ES
 from nova_cloud import ASKED_BY_FLAVOR, UEFI, Cloud
+from placement.context import RequestContext
+from placement.objects import trait as placement_traits
 
 from sev_driver import traits
 
@@ -90,3 +94,38 @@ def test_a_custom_trait_until_the_real_one_exists(
 
     assert {REAL, SET_BY_THE_OPERATOR} <= cloud.traits(child, host)
     assert CUSTOM not in cloud.traits(child, host)
+
+
+def forgotten_by_placement(cloud: Cloud, trait: str) -> None:
+    """Make Placement one of a release that did not know a standard trait yet."""
+    with pytest.MonkeyPatch.context() as patch:
+        # The only ones that it deletes.
+        patch.setattr(placement_traits.Trait, "CUSTOM_NAMESPACE", trait)
+        assert cloud.placement.delete(f"/traits/{trait}", version="1.6").status == 204
+
+
+def placement_is_upgraded(cloud: Cloud) -> None:
+    """Have Placement learn the standard traits, as it does when it starts."""
+    context = RequestContext()
+    context.config = cloud.placement.fixture.conf_fixture.conf
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(placement_traits, "_TRAITS_SYNCED", False)
+        placement_traits.ensure_sync(context)
+
+
+@pytest.mark.skipif(
+    not traits.is_standard(ES), reason="os-traits of this release has it not"
+)
+def test_a_placement_that_knows_less_is_not_asked_for_more(cloud: Cloud) -> None:
+    forgotten_by_placement(cloud, ES.trait)
+    with generations.switched_on(cloud, ES):
+        host = generations.start(cloud, "before-placement")
+        child = f"{host}_amd_sev_es"
+        assert f"CUSTOM_{ES.trait}" in cloud.traits(child, host)
+        assert ES.trait not in cloud.traits(child, host)
+
+        placement_is_upgraded(cloud)
+        cloud._run_periodics()
+
+    assert ES.trait in cloud.traits(child, host)
+    assert f"CUSTOM_{ES.trait}" not in cloud.traits(child, host)
