@@ -26,6 +26,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lab import STRANGER
+
 REPOSITORY = Path(__file__).parents[2]
 
 #: As README.rst has it, for the two slots of this host: 4096 and 2 x 256.
@@ -162,9 +164,8 @@ class DoctorsHost:
         """Start an encrypted guest; its uuid."""
         own = str(uuid.uuid4())
         file = self._folder / f"{name}.xml"
-        file.write_text(
-            _GUEST.format(name=name, uuid=own, more=_NOVAS if novas else "")
-        )
+        more = f"</name><uuid>{own}</uuid>{_NOVAS if novas else ''}"
+        file.write_text(STRANGER.format(name=name).replace("</name>", more, 1))
         self.run(f"virsh create --paused {shlex.quote(str(file))}")
         return own
 
@@ -180,25 +181,6 @@ _NOVAS = """
       <nova:name>server</nova:name>
     </nova:instance>
   </metadata>"""
-_GUEST = """
-<domain type='kvm'><name>{name}</name><uuid>{uuid}</uuid><memory unit='MiB'>64</memory>
-  {more}
-  <os firmware='efi'>
-    <type arch='x86_64' machine='q35'>hvm</type>
-    <firmware>
-      <feature enabled='no' name='secure-boot'/>
-      <feature enabled='no' name='enrolled-keys'/>
-    </firmware>
-  </os>
-  <features><acpi/></features>
-  <memoryBacking><locked/></memoryBacking>
-  <devices>
-    <controller type='usb' model='none'/><memballoon model='none'/>
-  </devices>
-  <launchSecurity type='sev'>
-    <cbitpos>51</cbitpos><reducedPhysBits>1</reducedPhysBits><policy>0x33</policy>
-  </launchSecurity>
-</domain>"""
 
 
 @contextmanager

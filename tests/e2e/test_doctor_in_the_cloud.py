@@ -17,6 +17,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,20 @@ def verdicts(answer: Any) -> dict[tuple[str, str], str]:
     return {(f["subject"], f["id"]): f["verdict"] for f in answer["findings"]}
 
 
+@contextmanager
+def made(
+    cloud: CloudFixture, name: str, specs: dict[str, str], properties: dict[str, str]
+) -> Iterator[tuple[str, str]]:
+    """A flavor and an image of one name, for as long as this lasts."""
+    flavor = cloud.make_flavor(name, **specs)
+    image = cloud.make_image(name, **properties)
+    try:
+        yield flavor, image
+    finally:
+        cloud.connection.compute.delete_flavor(flavor)
+        cloud.connection.image.delete_image(image)
+
+
 #: What the driver itself refuses, in words that the user gets: flavor, image, check.
 REFUSED_BY_THE_DRIVER = [
     (ON, UEFI | {"hw_disk_bus": "usb"}, "plan.boot-bus"),
@@ -126,9 +141,7 @@ def test_a_no_is_the_drivers_own(
     request: pytest.FixtureRequest,
 ) -> None:
     name = request.node.callspec.id
-    flavor = cloud.make_flavor(name, **specs)
-    image = cloud.make_image(name, **properties)
-    try:
+    with made(cloud, name, specs, properties) as (flavor, image):
         ((found, seen),) = failures(doctor.plan(name, name))
         assert found == check
         server = cloud.boot("no", flavor, image)
@@ -139,9 +152,6 @@ def test_a_no_is_the_drivers_own(
         assert (f"flavor {name}", check.replace("plan", "flavor")) in verdicts(
             doctor.json("cloud")
         ) or check == "plan.boot-bus"
-    finally:
-        cloud.connection.compute.delete_flavor(flavor)
-        cloud.connection.image.delete_image(image)
 
 
 @pytest.mark.parametrize(
@@ -166,17 +176,12 @@ def test_a_no_that_the_api_says_first(
     request: pytest.FixtureRequest,
 ) -> None:
     name = request.node.callspec.id
-    flavor = cloud.make_flavor(name, **specs)
-    image = cloud.make_image(name, **properties)
-    try:
+    with made(cloud, name, specs, properties) as (flavor, image):
         ((found, _),) = failures(doctor.plan(name, name))
         assert found == check
         with pytest.raises(openstack.exceptions.HttpException) as refused:
             cloud.boot("no", flavor, image)
         assert refused.value.status_code in (400, 409)
-    finally:
-        cloud.connection.compute.delete_flavor(flavor)
-        cloud.connection.image.delete_image(image)
 
 
 def rows(answer: Any) -> dict[str, tuple[int, int, int]]:

@@ -13,8 +13,8 @@
 """SEV, SEV-ES and SEV-SNP on one host, whose slots two of them share."""
 
 import contextlib
-import dataclasses
 import json
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -22,85 +22,11 @@ from typing import Any
 
 import pytest
 from lab import eventually
+from split_cloud import GENERATIONS, HOST, NONE_USED, NOVA, SEV, SEV_ES, SNP, Split
 
 from devcloud.restarts import Restarts
 from devcloud.simhost import userland
 from devcloud.simhost.layout import BIN
-from devcloud.testing import CloudFixture
-
-SEV, SEV_ES, SNP = "node1_amd_sev", "node1_amd_sev_es", "node1_amd_sev_snp"
-NONE_USED = {SEV: 0, SEV_ES: 0, SNP: 0}
-#: 15 ASIDs: 10 of plain SEV, and 5 that SEV-ES, here with 2, and SEV-SNP share.
-HOST: dict[str, Any] = {
-    "min_asid": 6,
-    "sev_es": True,
-    "sev_snp": True,
-    "misc_cgroup": True,
-}
-NOVA = {
-    "DEFAULT": {"update_resources_interval": "1"},
-    "sev": {"num_sev_es_guests": "2"},
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Generation:
-    provider: str
-    launch_security: str
-    policy: int
-    loader_type: str
-    locked: bool
-    model: str | None = None
-
-    @property
-    def pool(self) -> str:
-        return "sev" if self.provider == SEV else "sev_es_snp"
-
-
-GENERATIONS = {
-    "sev": Generation(SEV, "sev", 0x33, "pflash", True),
-    "es": Generation(SEV_ES, "sev", 0x37, "pflash", True, "amd-sev-es"),
-    "snp": Generation(SNP, "sev-snp", 0x30000, "rom", False, "amd-sev-snp"),
-}
-
-
-class Split(CloudFixture):
-    """A cloud of one host with a flavor and an image for each generation."""
-
-    def _setUp(self) -> None:
-        super()._setUp()
-        uefi = self.make_image("uefi", hw_firmware_type="uefi")
-        stateless = self.make_image(
-            "stateless", hw_firmware_type="uefi", hw_firmware_stateless="true"
-        )
-        self.bios = self.make_image("bios")
-        self.plain = self.make_flavor("plain")
-        self.parts = {}
-        for name, generation in GENERATIONS.items():
-            asks = {"hw__mem_encryption": "true"}
-            if generation.model:
-                asks["hw__mem_encryption_model"] = generation.model
-            image = stateless if name == "snp" else uefi
-            self.parts[name] = self.make_flavor(name, **asks), image
-
-    def boot_one(self, name: str) -> Any:
-        server = self.boot(name, *self.parts[name])
-        assert server.status == "ACTIVE", server.fault
-        return server
-
-    def see_encrypted(self, server: Any, name: str) -> None:
-        domain, wanted = self.domain(server), GENERATIONS[name]
-        assert domain.launch_security == wanted.launch_security
-        assert domain.policy == wanted.policy
-        assert domain.loader and "OVMF" in domain.loader
-        assert domain.loader_type == wanted.loader_type
-        assert domain.locked is wanted.locked
-        assert domain.virtio and all(domain.virtio.values()), domain.virtio
-        assert "q35" in domain.machine
-
-    def held(self) -> dict[str, int]:
-        """Slots that the hardware has given away, by its own count."""
-        return self.cloud.hosts[0].slots_in_use()
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +88,36 @@ def test_it_lives_as_other_guests_do(split: Split, name: str) -> None:
         running = {GENERATIONS[name].pool: int(action != "os-stop")}
         assert split.held() == {"sev": 0, "sev_es_snp": 0} | running, action
         assert split.usage() == NONE_USED | {GENERATIONS[name].provider: 1}
+    split.delete(server)
+    eventually("its slot is free", lambda: split.usage() == NONE_USED)
+
+
+#: As much of a kernel's header as QEMU looks at before it starts one.
+KERNEL = bytearray(64 * 1024)
+KERNEL[0x1F1] = 1  # sectors of its set-up code
+KERNEL[0x202:0x208] = b"HdrS\0\2"
+
+
+def test_the_kernel_that_an_snp_guest_is_given_is_measured(split: Split) -> None:
+    kernel = split.connection.image.create_image(
+        "kernel",
+        data=bytes(KERNEL),
+        disk_format="aki",
+        container_format="aki",
+    )
+    image = split.make_image(
+        "with-kernel",
+        hw_firmware_type="uefi",
+        hw_firmware_stateless="true",
+        kernel_id=kernel.id,
+    )
+    server = split.boot("snp", split.parts["snp"][0], image)
+    assert server.status == "ACTIVE", server.fault
+    xml = split.virsh("dumpxml", server.instance_name)
+    assert re.search(r"<kernel>.+</kernel>", xml)
+    (launch_security,) = re.findall("<launchSecurity [^>]*>", xml)
+    assert "kernelHashes='yes'" in launch_security
+    split.see_encrypted(server, "snp")
     split.delete(server)
     eventually("its slot is free", lambda: split.usage() == NONE_USED)
 

@@ -13,7 +13,7 @@ from devcloud.testing import CloudFixture
 PROVIDER = "node1_amd_sev"
 SLOTS, BOOTS = 15, 60
 #: Requests, of one server each: all servers of a request share its fate.
-AT_ONCE = 20
+AT_ONCE = 60
 TIMEOUT = 240
 
 
