@@ -15,8 +15,11 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import openstack
 
 from benchmarks.samples import DRIVERS
 from devcloud.testing import CloudFixture
@@ -50,6 +53,8 @@ class Site(CloudFixture):
         """Seconds until all are ACTIVE, asked for at once; they are gone after it."""
         flavor, image = self.kinds[kind]
         compute = self.connection.compute
+        # libvirtd may have been restarted just now.
+        self._wait(self.offers_slots, "no host offers slots")
         before = time.perf_counter()
         for number in range(count):
             compute.create_server(
@@ -58,20 +63,21 @@ class Site(CloudFixture):
                 image_id=image,
                 networks="none",
             )
-        self._wait("ACTIVE", count)
+        self._wait(lambda: self._all("ACTIVE", count), "not all are ACTIVE")
         seconds = time.perf_counter() - before
         for server in compute.servers(details=False):
             compute.delete_server(server)
-        self._wait("", 0)
+        self._wait(lambda: self._all("", 0), "not all are gone")
         return seconds
 
-    def _wait(self, status: str, count: int) -> None:
-        deadline = time.monotonic() + TIMEOUT
-        while True:
-            found: list[Any] = list(self.connection.compute.servers())
-            if len(found) == count and all(s.status == status for s in found):
+    def _all(self, status: str, count: int) -> bool:
+        found: list[Any] = list(self.connection.compute.servers())
+        if failed := [s for s in found if s.status == "ERROR"]:
+            faults = {s.name: s.fault and s.fault["message"] for s in failed}
+            raise RuntimeError(f"in ERROR: {faults}")
+        return len(found) == count and all(s.status == status for s in found)
+
+    def _wait(self, done: Callable[[], bool], otherwise: str) -> None:
+        for _ in openstack.utils.iterate_timeout(TIMEOUT, otherwise, wait=0.1):
+            if done():
                 return
-            failed = [s for s in found if s.status == "ERROR"]
-            if failed or time.monotonic() > deadline:
-                raise RuntimeError(f"not all are {status}: {failed or found}")
-            time.sleep(0.1)

@@ -31,6 +31,7 @@ from devcloud.simhost.settings import HostSettings
 
 INSTANCE_TIMEOUT = 60
 SLOT = "MEM_ENCRYPTION_CONTEXT"
+DISABLED = "COMPUTE_STATUS_DISABLED"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,6 +197,20 @@ class CloudFixture(fixtures.Fixture):
             for name, answer in self._slots("usages")
             if SLOT in answer["usages"]
         }
+
+    def offers_slots(self) -> bool:
+        """Whether the scheduler would now find a host for an encrypted guest.
+
+        Nova has a host disabled from the moment it loses libvirtd until it next asks
+        something of it, which can be a minute.
+        """
+        answer = self.connection.placement.get(
+            "/allocation_candidates",
+            params={"resources": f"{SLOT}:1", "root_required": f"!{DISABLED}"},
+            microversion="1.35",
+        )
+        openstack.exceptions.raise_from_response(answer)
+        return bool(answer.json()["allocation_requests"])
 
     def _slots(self, what: str) -> Iterator[tuple[str, dict[str, Any]]]:
         placement = self.connection.placement

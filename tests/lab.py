@@ -128,6 +128,7 @@ class Lab(CloudFixture):
             slots = int(self._options["libvirt"]["num_memory_encrypted_guests"])
             back = {PROVIDER: (slots, 0)}
             eventually("the slots are back", lambda: self.inventory() == back)
+            eventually("the host is enabled", self.offers_slots)
 
     def start_stranger(self, name: str) -> None:
         """Start an encrypted guest of which Nova does not know."""
