@@ -125,8 +125,19 @@ def _guest_request(data: bytes) -> None:
         error = translate.build_error(instance, RequirementsNotMet(violations))
         check_words(str(error), most=9999)
         translate.settle_machine_type(instance, request)
-        image = instance.image_meta
-        must(translate.encrypted_image_meta(instance, image) is not image, "no copy")
+        _take_encryption(instance)
+
+
+def _take_encryption(instance: objects.Instance) -> None:
+    rescue = objects.ImageMeta.from_dict({"properties": {"hw_machine_type": "pc"}})
+    before = rescue.obj_to_primitive()
+    merged = translate.encrypted_image_meta(instance, rescue)
+    must(rescue.obj_to_primitive() == before, "the rescue image is changed")
+    own = instance.image_meta.properties
+    for name in ("hw_mem_encryption", "hw_firmware_type", "hw_machine_type"):
+        if own.obj_attr_is_set(name):
+            taken = getattr(merged.properties, name)
+            must(taken == getattr(own, name), f"{name} is not the guest's own")
 
 
 objects.register_all()

@@ -160,7 +160,22 @@ def apply(plan: Plan, xml: str) -> str:
 
     :raises DomainXMLError: ``xml`` is not a domain that libvirt could start.
     """
-    root = parse_domain(xml, indent=True)
+    return complete(plan, read(xml))
+
+
+def read(xml: str) -> etree._Element:
+    """Return the ``<domain>``, as :func:`complete` takes it.
+
+    :raises DomainXMLError: ``xml`` is not a domain such as libvirt writes.
+    """
+    return parse_domain(xml, indent=True)
+
+
+def complete(plan: Plan, root: etree._Element) -> str:
+    """Return the XML of the domain with all transforms applied to it.
+
+    :raises DomainXMLError: it is not a domain that libvirt could start.
+    """
     for tag in ("os", "memoryBacking", "features", "devices"):
         # libvirt takes what it wants from any of them, and we change the first.
         if len(root.findall(tag)) > 1:

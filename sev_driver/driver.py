@@ -208,10 +208,11 @@ class SEVDriver(moves.Moves):
         args = (network_info, disk_info, image_meta, *args)
         with releases.firmware_for(request.model):
             xml: str = make(context, instance, *args, **kwargs)
-        requirements.refuse(forbidden_devices.check(request, xml))
+        root = domain.read(xml)
+        requirements.refuse(forbidden_devices.check(request, root))
         launch = self._policies.launch_security(request.model)
         select_anew = releases.selects_no_firmware_for(request.model)
-        return domain.apply(domain.Plan(launch, select_anew), xml)
+        return domain.complete(domain.Plan(launch, select_anew), root)
 
     def _create_guest(
         self, context: Any, xml: str, instance: objects.Instance, *args: Any, **kw: Any

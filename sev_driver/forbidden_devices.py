@@ -31,13 +31,11 @@ from sev_driver.requirements import (
 )
 
 
-def check(request: GuestRequest, xml: str) -> tuple[Violation, ...]:
+def check(request: GuestRequest, root: etree._Element) -> tuple[Violation, ...]:
     """Return a violation for each device of a domain that rules out encryption.
 
-    :param xml: a whole ``<domain>``.
-    :raises DomainXMLError: ``xml`` is not XML.
+    :param root: a whole ``<domain>``.
     """
-    root = parse(xml)
     devices = root.iterfind("devices/*")
     findings = itertools.chain(
         itertools.chain.from_iterable(map(_findings, devices)), _boot_findings(root)

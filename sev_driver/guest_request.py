@@ -46,23 +46,23 @@ def with_flavor(
         or f"image_{asked.IMAGE_KEY}" in instance.system_metadata
     ):
         return None  # Plain guests pay for no more than this.
+    image = instance.image_meta  # made anew each time
     return asked.request(
         asked.Flavor(flavor.name, flavor.extra_specs),
-        _image(instance),
+        _image(instance, image),
         releases.rules(),
-        _default_machine(instance.image_meta),
+        _default_machine(image),
         _has_its_slot(instance),
     )
 
 
-def _image(instance: objects.Instance) -> asked.Image:
+def _image(instance: objects.Instance, image: objects.ImageMeta) -> asked.Image:
     """Return all of the image's properties, those that this Nova drops, too."""
     properties = {
         key.removeprefix("image_"): value
         for key, value in instance.system_metadata.items()
         if key.startswith("image_")
     }
-    image = instance.image_meta
     for name in _READ_BY_NOVA:
         value = image.properties.get(name)
         if value is not None:

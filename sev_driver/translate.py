@@ -34,24 +34,34 @@ def settle_machine_type(instance: objects.Instance, request: GuestRequest) -> No
 def encrypted_image_meta(
     instance: objects.Instance, image_meta: objects.ImageMeta
 ) -> objects.ImageMeta:
-    """Return a copy of ``image_meta`` with what encryption needs.
+    """Return ``image_meta`` with what encryption needs: a copy where some is new.
 
     ``image_meta`` is what Nova makes the guest of: the instance's own image or
     a rescue image, whose disk is booted in the instance's encryption.
     """
     own = instance.image_meta.properties
+    new = {name: getattr(own, name) for name in _NEEDED if _is_set(own, name)}
+    properties = image_meta.properties
+    if all(_is_set(properties, n) and getattr(properties, n) == new[n] for n in new):
+        return image_meta  # A copy takes longer than all else that we do here.
     result = image_meta.obj_clone()
-    for name in (
-        "hw_mem_encryption",
-        "hw_mem_encryption_model",
-        "hw_firmware_type",
-        "hw_firmware_stateless",
-        "hw_machine_type",
-    ):
-        # Older releases do not have all of them.
-        if name in own.fields and own.obj_attr_is_set(name):
-            setattr(result.properties, name, getattr(own, name))
+    for name, value in new.items():
+        setattr(result.properties, name, value)
     return result
+
+
+_NEEDED = (
+    "hw_mem_encryption",
+    "hw_mem_encryption_model",
+    "hw_firmware_type",
+    "hw_firmware_stateless",
+    "hw_machine_type",
+)
+
+
+def _is_set(properties: objects.ImageMetaProps, name: str) -> bool:
+    # Older releases do not have all of them.
+    return name in properties.fields and properties.obj_attr_is_set(name)
 
 
 def build_error(

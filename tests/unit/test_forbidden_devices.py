@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sev_driver import forbidden_devices
+from sev_driver.domain_xml import parse
 from sev_driver.exceptions import DomainXMLError
 from sev_driver.model import MemoryEncryptionModel
 from sev_driver.requirements import Fault, GuestRequest
@@ -29,7 +30,7 @@ BOOT = "<disk device='disk'><target dev='vda' bus='virtio'/></disk>"
 
 def found(body: str) -> list[str]:
     xml = f"<domain><devices>{body}</devices></domain>"
-    violations = forbidden_devices.check(REQUEST, xml)
+    violations = forbidden_devices.check(REQUEST, parse(xml))
     assert all(v.fault is Fault.REQUEST for v in violations)
     return [v.found for v in violations]
 
@@ -113,6 +114,6 @@ def test_a_boot_disk_on_ide_is_told_once() -> None:
 @given(st.text(max_size=100))
 def test_any_text_is_judged_or_refused(text: str) -> None:
     try:
-        forbidden_devices.check(REQUEST, text)
+        forbidden_devices.check_device(REQUEST, text)
     except DomainXMLError:
         return

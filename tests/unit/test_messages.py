@@ -26,6 +26,7 @@ from oslo_config import cfg
 from sev_driver import (
     announcement,
     conf,
+    domain_xml,
     forbidden_devices,
     inventory,
     lifecycle,
@@ -199,7 +200,7 @@ def examples() -> Iterator[tuple[str, str]]:
     for requirement, devices in DEVICES.items():
         for device in devices:
             xml = f"<domain><devices>{device}</devices></domain>"
-            (violation,) = forbidden_devices.check(GOOD, xml)
+            (violation,) = forbidden_devices.check(GOOD, domain_xml.parse(xml))
             assert violation.requirement is requirement
             yield label(requirement), str(violation)
     for requirement, allocations in SLOTS.items():
@@ -222,7 +223,7 @@ def examples() -> Iterator[tuple[str, str]]:
         yield label(operation), str(refused.value)
     yield "encryption-lost", str(EncryptionLost("instance-1", SEV, "no launchSecurity"))
     with pytest.raises(DomainXMLError) as unreadable:
-        forbidden_devices.check(GOOD, "<")
+        domain_xml.parse("<")
     yield "domain-xml", str(unreadable.value)
     yield "cap-above", announced(ON, cap=16)[1]
     shared = HostCapabilities(

@@ -59,6 +59,14 @@ def test_a_rescue_image_takes_the_guests_encryption() -> None:
     assert rescue.properties.hw_machine_type == "pc"
 
 
+def test_an_image_that_has_all_of_it_is_not_copied() -> None:
+    guest = instance(
+        hw_mem_encryption="true", hw_firmware_type="uefi", hw_machine_type="q35"
+    )
+    image = guest.image_meta
+    assert translate.encrypted_image_meta(guest, image) is image
+
+
 def violation(fault: Fault) -> Violation:
     host = fault is Fault.HOST
     requirement = Requirement.HOST if host else Requirement.MACHINE_TYPE
