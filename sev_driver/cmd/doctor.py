@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from sev_driver.cmd import doctor_output
-from sev_driver.cmd.doctor_cloud import add_cloud, add_plan
+from sev_driver.cmd.doctor_cloud_arguments import add_cloud, add_plan
 from sev_driver.doctor import render
 from sev_driver.doctor.archive import (
     PACKED_BYTES,

@@ -36,28 +36,6 @@ from sev_driver.doctor.cloud_session import CloudSession, Unreachable
 from sev_driver.doctor.finding import exit_status
 from sev_driver.doctor.pairing import fitting
 
-_CLOUD = """\
-Look at flavors, images, hosts and slots of a cloud with its credentials. Nothing is
-changed. An administrator's show all; with a user's, some checks are skipped.
-"""
-
-_PLAN = """\
-Say whether an encrypted guest of a flavor and an image would boot, on which hosts,
-and with what domain. Nothing is made and nothing is changed. Without --flavor no
-cloud is asked: the keys given are judged by themselves.
-"""
-
-_CLOUD_STATUS = """\
-Exit status: 0 when nothing fails, 1 when something does, 2 when an argument is wrong
-or the cloud cannot be asked.
-"""
-
-_PLAN_STATUS = """\
-Exit status: 0 when it would boot, 1 when not or when nothing asks for encryption, 2
-when an argument is wrong or the cloud cannot be asked.
-"""
-
-
 #: What an image is called that is only given by its properties.
 _GIVEN = "the image of --image-property"
 
@@ -66,56 +44,14 @@ class _Misuse(Exception):
     """An argument that is not what it should be, in words."""
 
 
-def add_cloud(commands: Any) -> None:
-    """Add ``cloud`` to the commands of sev-doctor."""
-    parser = _parser(
-        commands, "cloud", "flavors, images, hosts and slots", _CLOUD, _CLOUD_STATUS
-    )
-    parser.add_argument(
-        "--quiet",
-        action="store_true",
-        default=argparse.SUPPRESS,
-        help="print what is wrong",
-    )
-    parser.set_defaults(run=lambda options: _guarded(options, _cloud))
+def cloud(options: argparse.Namespace) -> int:
+    """Run ``sev-doctor cloud``; its exit status."""
+    return _guarded(options, _cloud)
 
 
-def add_plan(commands: Any) -> None:
-    """Add ``plan`` to the commands of sev-doctor."""
-    parser = _parser(commands, "plan", "a guest's dry run", _PLAN, _PLAN_STATUS)
-    add = parser.add_argument
-    add("--flavor", metavar="NAME", help="a flavor's name or id")
-    add("--image", metavar="NAME", help="an image's name or id")
-    key: Any = {"metavar": "KEY=VALUE", "action": "append", "default": []}
-    add("--property", help="a flavor's key, as if it had it", **key)
-    add("--image-property", help="an image's property, as if it had it", **key)
-    parser.set_defaults(run=lambda options: _guarded(options, _plan))
-
-
-def _parser(
-    commands: Any, name: str, title: str, description: str, epilog: str
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=title,
-        description=description,
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("--os-cloud", metavar="NAME", help="a cloud of clouds.yaml")
-    add(
-        "--nova-release",
-        type=int,
-        choices=range(27, NEWEST_NOVA + 1),
-        metavar="N",
-        help="Nova's release, 27 to 34, where its API leaves it open",
-    )
-    # The host's own options of these names are taken before the command's.
-    add("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
-    add("--verbose", action="store_true", default=argparse.SUPPRESS, help="tell more")
-    return parser
+def plan(options: argparse.Namespace) -> int:
+    """Run ``sev-doctor plan``; its exit status."""
+    return _guarded(options, _plan)
 
 
 def _guarded(options: argparse.Namespace, command: Any) -> int:

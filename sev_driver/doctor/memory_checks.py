@@ -13,15 +13,18 @@
 
 from __future__ import annotations
 
-import dataclasses
-import re
-
 from sev_driver import memory
 from sev_driver.doctor import slot_checks
 from sev_driver.doctor.evidence import Evidence
 from sev_driver.doctor.finding import Check
+from sev_driver.doctor.memory_plan import (
+    RATIO,
+    RESERVED,
+    RESERVED_BY_DEFAULT,
+    Plan,
+    ratio_of,
+)
 from sev_driver.doctor.nova_checks import place, setting, where_read
-from sev_driver.doctor.nova_conf import whole
 from sev_driver.doctor.tree import (
     Judgement,
     Node,
@@ -32,98 +35,13 @@ from sev_driver.doctor.tree import (
 )
 from sev_driver.model import MemoryEncryptionModel
 
-_NUMBER = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
-_RESERVED, _RATIO = "reserved_host_memory_mb", "ram_allocation_ratio"
-
 _SMALLER = ", or ask for a smaller guest (--guest-memory)"
-
-#: Nova's default, MiB.
-_RESERVED_BY_DEFAULT = 512
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What becomes of the host when Nova fills it with guests of one size, in MiB.
-
-    ``ordinary`` is the host's memory without its huge pages. Nova would place
-    ``by_memory`` guests of ``guest`` MiB, and ``guests`` where their slots are
-    counted, too.
-    """
-
-    total: int
-    ordinary: int
-    reserved: int
-    guest: int
-    by_memory: int
-    guests: int
-
-    @classmethod
-    def of(cls, evidence: Evidence, model: MemoryEncryptionModel) -> Plan | None:
-        """Return the plan; None where the host's memory could not be read."""
-        found = evidence.memory.value
-        if found is None:
-            return None
-        total, ratio = found.total_kib // 1024, _ratio(evidence) or 1.0
-        reserved = _reserved(evidence)
-        by_memory = max(0, int(total * ratio) - reserved) // evidence.guest_mib
-        slots = slot_checks.offered(evidence, model).total
-        return cls(
-            total,
-            total - found.huge_pages_kib // 1024,
-            reserved,
-            evidence.guest_mib,
-            by_memory,
-            min(by_memory, slots),
-        )
-
-    @property
-    def guests_may_have_huge_pages(self) -> bool:
-        """Whether there are more of them than the host keeps for itself."""
-        return self.total - self.ordinary > self.reserved
-
-    @property
-    def left(self) -> int:
-        """What guests can pin: without huge pages that are the host's own."""
-        return self.total if self.guests_may_have_huge_pages else self.ordinary
-
-    @property
-    def advice(self) -> memory.Advice:
-        return memory.advise(self.guests)
-
-    @property
-    def pinned(self) -> int:
-        """At least this much, by the formula of AMD SEV's specification in Nova."""
-        return self.guests * self.guest + self.advice.at_least_mib
-
-    def __str__(self) -> str:
-        return (
-            f"{self.guests} guests of {self.guest} MiB pin {self.pinned} MiB, of "
-            f"{self.total} MiB that the host has"
-        )
-
-
-def _ratio(evidence: Evidence) -> float | None:
-    """Return what Nova multiplies the host's memory by; None where it is unset."""
-    for name in (_RATIO, f"initial_{_RATIO}"):
-        text = (evidence.option("DEFAULT", name) or "").strip()
-        # 0.0 is how old releases wrote an unset ratio.
-        if _NUMBER.fullmatch(text) and float(text):
-            return float(text)
-    return None
-
-
-def _reserved(evidence: Evidence) -> int:
-    try:
-        found = whole(evidence.option("DEFAULT", _RESERVED))
-    except ValueError:
-        found = None
-    return _RESERVED_BY_DEFAULT if found is None or found < 0 else found
 
 
 def overcommit(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
-    ratio = _ratio(evidence)
+    ratio = ratio_of(evidence)
     if ratio is None:
-        return passed(f"{_RATIO} is unset, and so 1.0 for a new host")
+        return passed(f"{RATIO} is unset, and so 1.0 for a new host")
     if ratio <= 1.0:
         return passed(f"it is {ratio}")
     promised = ""
@@ -133,7 +51,7 @@ def overcommit(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
         )
     return failed(
         f"it is {ratio}{promised or ', but'} encrypted guests pin what they get",
-        setting(evidence, "DEFAULT", _RATIO, "1.0"),
+        setting(evidence, "DEFAULT", RATIO, "1.0"),
     )
 
 
@@ -148,7 +66,7 @@ def reserve(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
         f"{plan}; {advice.at_least_mib} MiB (AMD SEV spec) to {advice.with_ease_mib} "
         f"MiB (libvirt's advice) go beyond their RAM, and {reserved} MiB are reserved"
     )
-    remedy = setting(evidence, "DEFAULT", _RESERVED, str(_advised(plan)))
+    remedy = setting(evidence, "DEFAULT", RESERVED, str(_advised(plan)))
     remedy += ", or to more where the host itself needs more"
     first = plan.guest + memory.spec_overhead_mib()
     if plan.guests and first > plan.left and not plan.guests_may_have_huge_pages:
@@ -163,7 +81,7 @@ def reserve(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
 def _advised(plan: Plan) -> int:
     """Return the reserve by which the guests that still fit have all they need."""
     for guests in range(plan.guests, 0, -1):
-        needed = guests * memory.LIBVIRT_MIB + _RESERVED_BY_DEFAULT
+        needed = guests * memory.LIBVIRT_MIB + RESERVED_BY_DEFAULT
         if plan.left - needed >= guests * plan.guest:
             return needed + plan.total - plan.left
     return plan.reserved
@@ -183,7 +101,7 @@ def huge_pages(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
         f"{seen}: only guests with hw:mem_page_size take them, and Nova promises them "
         "to all",
         "set hw:mem_page_size=large on the flavors of this host's guests; or, where "
-        f"they are not for guests, add {huge} to [DEFAULT] {_RESERVED}, or have fewer "
+        f"they are not for guests, add {huge} to [DEFAULT] {RESERVED}, or have fewer "
         "of them (vm.nr_hugepages)",
     )
 
@@ -196,7 +114,7 @@ def room(evidence: Evidence, model: MemoryEncryptionModel) -> Judgement:
         return failed(
             f"{plan.reserved} MiB of {plan.total} MiB are reserved, which leaves Nova "
             f"less than one guest of {plan.guest} MiB",
-            f"lower [DEFAULT] {_RESERVED} in {place(evidence, 'DEFAULT', _RESERVED)}, "
+            f"lower [DEFAULT] {RESERVED} in {place(evidence, 'DEFAULT', RESERVED)}, "
             f"then restart nova-compute{_SMALLER}",
         )
     each, available = (
@@ -232,7 +150,7 @@ NODES = (
         Check(
             "memory.overcommit",
             "Overcommitment of memory",
-            f"[DEFAULT] {_RATIO}, initial_{_RATIO}, /proc/meminfo",
+            f"[DEFAULT] {RATIO}, initial_{RATIO}, /proc/meminfo",
         ),
         where_read(overcommit),
     ),
@@ -240,7 +158,7 @@ NODES = (
         Check(
             "memory.reserved",
             "Memory reserved for the host",
-            f"[DEFAULT] {_RESERVED}, /proc/meminfo, the slots",
+            f"[DEFAULT] {RESERVED}, /proc/meminfo, the slots",
         ),
         where_read(reserve),
         parent="memory.overcommit",
@@ -249,7 +167,7 @@ NODES = (
         Check(
             "memory.huge-pages",
             "Huge pages",
-            f"/proc/meminfo, [DEFAULT] {_RESERVED}",
+            f"/proc/meminfo, [DEFAULT] {RESERVED}",
         ),
         where_read(huge_pages),
     ),
