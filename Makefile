@@ -6,6 +6,8 @@ READY := $(VENV)/ready
 # RabbitMQ and MariaDB: only for clouds with several hosts, and their tests.
 MULTINODE := $(VENV)/ready-multinode
 NODES ?= 1
+# OpenStack's test suite, in an environment of its own.
+TEMPEST := $(VENV)/tempest/ready
 # A libvirt and QEMU that know SEV-SNP, for hosts that have all generations.
 TRIXIE := $(VENV)/rootfs/trixie/ready
 # HOST=split: of 15 slots, SEV-ES and SEV-SNP share 5. Here SEV-ES gets 2 of them.
@@ -25,8 +27,8 @@ PYTHON_FILES := sev_driver nova devcloud fuzz soak benchmarks tests tools doc
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-multinode setup-trixie demo cloud cloud-down cloud-status test lint unit \
-        functional packaging e2e faults fuzz soak audit test-releases bench sample docs \
-        clean
+        functional machine matrix packaging e2e acceptance faults fuzz soak tempest audit test-releases bench \
+        sample completion deb docs clean
 
 help:  ## show these lines
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -49,6 +51,9 @@ setup-trixie: $(TRIXIE)  ## unpack Debian 13's libvirt and QEMU, for SEV-SNP
 $(TRIXIE): tools/rootfs.py | $(READY)
 	@$(PYTHON) -B tools/rootfs.py trixie
 
+$(TEMPEST): constraints/tempest.txt constraints/nova-34.txt tools/tempest_venv.py | $(READY)
+	@$(BIN)/python -B tools/tempest_venv.py
+
 demo: $(READY) $(if $(SPLIT),$(TRIXIE))  ## start a cloud, boot an encrypted guest in it, show it, stop
 	@$(DEVCLOUD) demo $(SPLIT)
 
@@ -62,14 +67,17 @@ cloud-status: $(READY)  ## say whether it runs, and where its logs are
 	@$(DEVCLOUD) status
 
 test: lint $(MULTINODE) $(TRIXIE)  ## all tests; in the newest Nova, some also in older ones
-	@$(BIN)/python -B tools/all_tests.py $(AS_ROOT) $(PYTEST) tests
+	@$(BIN)/python -B tools/all_tests.py $(AS_ROOT) $(PYTEST)
 
-lint: $(READY)  ## ruff, mypy and bandit
+lint: $(READY)  ## ruff, mypy, bandit, spelling and the words of the manual
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml \
 	    sev_driver nova devcloud tools fuzz soak
+	$(BIN)/codespell
+	$(BIN)/sphinx-lint *.rst doc/source
+	$(BIN)/python tools/check_words.py
 	@# What no longer can be imported shows here, and not after half an hour.
 	$(BIN)/python -W ignore -m pytest -q --collect-only -p no:cacheprovider tests > $(VENV)/collected || \
 	    { tail -30 $(VENV)/collected; exit 1; }
@@ -86,6 +94,14 @@ packaging: $(READY)  ## the wheel, the sample, the set-up; no root needed
 e2e: $(MULTINODE) $(TRIXIE)  ## the one-machine cloud
 	$(AS_ROOT) $(PYTEST) tests/e2e
 
+acceptance: real-sev $(READY)  ## on a host with real SEV: its end-to-end tests, with a report to send
+	@$(AS_ROOT) $(BIN)/python -B tools/acceptance.py $(PYTEST)
+
+# Before anything is installed.
+.PHONY: real-sev
+real-sev:
+	@$(AS_ROOT) $(PYTHON) -B tools/acceptance.py --check
+
 # What else breaks there has its tests beside those of the same matter.
 FAULTS := tests/faults $(addprefix tests/e2e/,test_sev_lost.py test_behind_novas_back.py \
             test_guests_of_others.py test_host_boot.py)
@@ -97,11 +113,27 @@ INPUTS ?= 1000000
 fuzz: $(READY)  ## a million hostile inputs, a share for each parser
 	@$(BIN)/python -W ignore -m fuzz --inputs $(INPUTS)
 
+# STEPS=40 makes each of the EXAMPLES longer; SHRINK=no ends with the first failure.
+EXAMPLES ?= 200
+STEPS ?= 25
+machine: $(READY)  ## any steps in any order on three hosts, all promises checked after each
+	EXAMPLES=$(EXAMPLES) STEPS=$(STEPS) SHRINK=$(or $(SHRINK),yes) \
+	    $(BIN)/python -u -m pytest -W ignore tests/functional/machine
+
+# RELEASES="31 33" takes only these; make test-releases makes their environments.
+matrix: $(MULTINODE) $(TRIXIE)  ## a host from Nova 27 to the newest and back, and to stock Nova at each
+	$(AS_ROOT) UPGRADE_MATRIX="$(or $(RELEASES),27 31 33 34)" $(PYTEST) tests/e2e/test_upgrade_matrix.py
+
 # SEED=123456 asks for the same again, as far as Nova answers alike; it prints the seed
 # that it has taken.
 MINUTES ?= 10
 soak: $(MULTINODE) $(TRIXIE)  ## ten minutes of creates and deletes on two hosts, all slots counted
 	@$(AS_ROOT) $(BIN)/python -m soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+# TESTS=all takes the whole compute API, another word is a regular expression of tests.
+TESTS ?= short
+tempest: $(MULTINODE) $(TEMPEST)  ## OpenStack's Tempest on two hosts, plain and encrypted, with a table
+	@$(AS_ROOT) PYTHONPATH="$(CURDIR)" $(BIN)/python -B tools/tempest_run.py '$(TESTS)'
 
 audit: $(READY)  ## known vulnerabilities of what the driver needs
 	@$(BIN)/python -B tools/audit.py
@@ -110,14 +142,21 @@ audit: $(READY)  ## known vulnerabilities of what the driver needs
 test-releases: $(MULTINODE) $(TRIXIE)  ## the tests in every Nova release, a table at the end
 	@$(BIN)/python -B tools/releases.py $(RELEASES) $(if $(STAGES),--stages $(STAGES))
 
-# REMARK="quiet" says so of the machine; README=yes puts the table into README.rst;
-# SIZES=short is for a busy machine, SIZES=quick for a look whether it works.
+# REMARK="quiet" says so of the machine; SIZES=short is for a busy machine, SIZES=quick
+# for a look whether it works.
 bench: $(READY)  ## what the driver costs beside stock Nova: a table and a plot
 	@$(AS_ROOT) $(BIN)/python -m benchmarks $(if $(SIZES),--sizes $(SIZES)) \
-	    $(if $(REMARK),--remark "$(REMARK)") $(if $(README),--readme)
+	    $(if $(REMARK),--remark "$(REMARK)")
 
 sample: $(READY)  ## write etc/nova.conf.sample from the options
 	$(BIN)/oslo-config-generator --config-file etc/sev_driver-config-generator.conf
+
+completion: $(READY)  ## write etc/bash_completion.d from the scripts' options
+	$(BIN)/python tools/completion.py
+
+deb: $(READY)  ## the Debian package, into dist/, tried beside Debian 13's own nova-compute
+	@$(BIN)/python -B tools/deb.py
+	@$(BIN)/python -m pytest -q tests/packaging/test_deb.py
 
 docs: $(READY)  ## the manual, into doc/build/html and doc/build/man
 	$(BIN)/sphinx-build -W --keep-going -q -d doc/build/trees -b html doc/source doc/build/html

@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """``python -m benchmarks``: run all, keep the results, write table and plot."""
 
 from __future__ import annotations
@@ -45,10 +35,6 @@ def main(argv: list[str]) -> int:
     table = report.table(about, found)
     (options.results / "table.rst").write_text(table)
     plot.draw(found, options.results / "ratios.svg")
-    if options.readme:
-        short = report.short(about, found)
-        text = report.README.read_text()
-        report.README.write_text(report.put_into(text, short))
     print(table)
     return 0
 
@@ -59,7 +45,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", choices=list(ALL), default=list(ALL))
     parser.add_argument("--results", type=Path, default=report.RESULTS)
     parser.add_argument("--remark", default="shared", help="of the machine")
-    parser.add_argument("--readme", action="store_true", help="put the table there")
     parser.add_argument("--report", action="store_true", help="run nothing")
     return parser
 

@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """Running domains by the hundred, at no cost: those of libvirt's test driver."""
 
 from __future__ import annotations
@@ -44,15 +34,17 @@ class TestDomains:
         for domain in self._connection.listAllDomains(_ACTIVE):
             domain.destroy()
 
-    def start(self, count: int, encrypted: bool = False) -> None:
-        """Have that many run."""
+    def start(self, count: int, encrypted: bool = False) -> list[str]:
+        """Have that many run; return the uuids of those that are new."""
+        started = []
         security = _SECURITY if encrypted else ""
         for number in range(len(self._connection.listAllDomains(_ACTIVE)), count):
-            xml = _XML.format(
-                number=number, uuid=uuid.UUID(int=number + 1), security=security
-            )
+            started.append(str(uuid.UUID(int=number + 1)))
+            xml = _XML.format(number=number, uuid=started[-1], security=security)
             self._connection.createXML(xml)
+        return started
 
     def show(self, connection: Any) -> None:
         """Have a connection to the host list these in place of the host's own."""
         connection.listAllDomains = self._connection.listAllDomains
+        connection.listDomainsID = self._connection.listDomainsID

@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """Runs on the host of a cloud, in its namespaces: both drivers in one process.
 
 ``python -m benchmarks.on_host NOVA_CONF OUTPUT WORK``, WORK a dictionary in JSON:
@@ -44,14 +34,20 @@ from nova.virt.libvirt.driver import LibvirtDriver  # noqa: E402
 from benchmarks import guests, samples  # noqa: E402
 from benchmarks.domains import TestDomains  # noqa: E402
 from benchmarks.libvirt_calls import counted  # noqa: E402
+from sev_driver.compute import admission  # noqa: E402
+from sev_driver.compute.instance import request_for  # noqa: E402
 from sev_driver.driver import SEVDriver  # noqa: E402
+from sev_driver.placement import freshness  # noqa: E402
+from sev_driver.placement.allocations import SLOT  # noqa: E402
 
 CLASSES = {"stock": LibvirtDriver, "ours": SEVDriver}
 NODE = "node1"
 #: Seconds; nova-compute tells of its host every minute.
 LONGEST_UPDATE = 180
 #: As many of the running domains as have a slot of SEV, where any has.
-ENCRYPTED = 10
+ENCRYPTED = 100
+#: Updates in an hour, and those before which Nova reads its tree again, by default.
+UPDATES, REFRESHES = 60, 12
 Values = dict[str, list[float]]
 
 
@@ -60,6 +56,25 @@ def timed(work: Callable[[], Any]) -> float:
     before = time.perf_counter()
     work()
     return time.perf_counter() - before
+
+
+def functions(work: Callable[[], Any]) -> int:
+    """Return how many functions the work calls, Python's and C's.
+
+    No busy machine disturbs that number.
+    """
+    count = 0
+
+    def tell(frame: Any, event: str, argument: Any) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(tell)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
 
 
 class Gets:
@@ -89,17 +104,27 @@ def started(client: Any) -> dict[str, Any]:
     return drivers
 
 
-def guest_xml(encrypted: bool, sizes: dict[str, int]) -> dict[str, Any]:
-    """Seconds by the number of devices, and libvirt's calls."""
+def guest_xml(
+    encrypted: bool, sizes: dict[str, int], admitted: bool = False
+) -> dict[str, Any]:
+    """Seconds by the number of devices, libvirt's calls, and functions.
+
+    :param admitted: whether the guest has been checked before, as in each operation.
+    """
     drivers = started(report.report_client_singleton())
-    times, calls = {}, {}
+    times, calls, called = {}, {}, {}
     for size, rounds in sizes.items():
         guest = guests.make(encrypted, int(size))
+        if admitted:
+            request = request_for(guest.instance)
+            assert request is not None
+            admission._current.set(admission.Admitted(guest.instance.uuid, request))
         work = {name: _xml(guest, each) for name, each in drivers.items()}
         samples.interleave(work, 2)
         times[size] = samples.interleave(work, rounds)
         calls[size] = {name: _calls(each) for name, each in work.items()}
-    return {"seconds": times, "calls": calls}
+        called[size] = {name: functions(each) for name, each in work.items()}
+    return {"seconds": times, "calls": calls, "functions": called}
 
 
 def _xml(guest: guests.Guest, each: Any) -> Callable[[], float]:
@@ -140,9 +165,10 @@ def update(sizes: dict[str, int]) -> dict[str, Any]:
 
     ``tree`` is update_provider_tree alone, ``encrypted`` the same with encrypted
     guests among those that run, and ``task`` all that the periodic task asks
-    of the driver.
+    of the driver. Nothing changes from one update to the next.
     """
     gets = Gets()
+    freshness.SETTLING = 0  # type: ignore[misc]
     tree = placements_tree(gets.client)
     drivers = started(gets.client)
     domains = TestDomains(os.environ["LIBVIRT_DEFAULT_URI"])
@@ -154,10 +180,11 @@ def update(sizes: dict[str, int]) -> dict[str, Any]:
         parts = {"tree": False, "task": True}
         if int(size) == max(map(int, sizes)):
             # The last: from here on there are encrypted ones, too.
-            parts["encrypted"] = False
+            parts |= {"encrypted": False, "encrypted task": True}
         for part, task in parts.items():
             if part == "encrypted":
-                domains.start(int(size) + ENCRYPTED, encrypted=True)
+                uuids = domains.start(int(size) + ENCRYPTED, encrypted=True)
+                allocate(gets.client, tree, uuids)
             work = {name: _update(each, tree, task) for name, each in drivers.items()}
             samples.interleave(work, 2)
             values = samples.interleave(work, rounds)
@@ -165,8 +192,56 @@ def update(sizes: dict[str, int]) -> dict[str, Any]:
             for name, each in work.items():
                 gets.count = 0
                 counts[name] = {"libvirt": _calls(each), "placement": gets.count}
-            found.setdefault(part, {})[size] = {"seconds": values, "calls": counts}
+            called = {name: functions(each) for name, each in work.items()}
+            found.setdefault(part, {})[size] = {
+                "seconds": values,
+                "calls": counts,
+                "functions": called,
+            }
+    found["hour"] = {"nova": novas_own(gets), "driver": quiet_hour(gets, drivers, tree)}
+    for uuid in uuids:
+        gets.client.delete(f"/allocations/{uuid}")
     return found
+
+
+def allocate(client: Any, tree: Any, uuids: list[str]) -> None:
+    """Give each of the guests a slot of SEV in Placement, as its server's."""
+    provider = tree.data(f"{NODE}_amd_sev").uuid
+    for uuid in uuids:
+        payload = {
+            "allocations": {provider: {"resources": {SLOT: 1}}},
+            "project_id": "project",
+            "user_id": "user",
+            "consumer_generation": None,
+        }
+        answer = client.put(f"/allocations/{uuid}", payload, version="1.28")
+        if answer.status_code != 204:
+            raise RuntimeError(f"Placement: {answer.text}")
+
+
+def quiet_hour(gets: Gets, drivers: dict[str, Any], tree: Any) -> dict[str, int]:
+    """Return the queries of each driver in an hour in which nothing changes."""
+    counts = {}
+    now = time.monotonic()
+    drivers["ours"]._slots._known._clock = lambda: now
+    for name, each in drivers.items():
+        gets.count = 0
+        for _ in range(UPDATES):
+            now += 3600 / UPDATES
+            each.update_provider_tree(tree, NODE)
+        counts[name] = gets.count
+    return counts
+
+
+def novas_own(gets: Gets) -> int:
+    """Return the queries of Nova itself in an hour, whatever the driver.
+
+    With each update its resource tracker reads the allocations of the host's own
+    provider; every five minutes its client of Placement reads the tree again.
+    """
+    gets.count = 0
+    placements_tree(gets.client)
+    return UPDATES + REFRESHES * gets.count
 
 
 def placements_tree(client: Any) -> Any:
@@ -269,7 +344,8 @@ def apart(work: Callable[[], Any]) -> Any:
 
 PARTS: dict[str, Callable[..., Any]] = {
     "plain": lambda **work: guest_xml(False, **work),
-    "encrypted": lambda **work: guest_xml(True, **work),
+    "encrypted": lambda **work: guest_xml(True, admitted=True, **work),
+    "encrypted, with its check": lambda **work: guest_xml(True, **work),
     "start": start,
     "update": update,
     "trees": trees,

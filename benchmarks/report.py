@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """The results: kept as JSON, shown as a table and a plot."""
 
 from __future__ import annotations
@@ -26,11 +16,6 @@ from typing import Any
 from benchmarks.samples import Series
 
 RESULTS = Path(__file__).parent / "results"
-README = Path(__file__).parents[1] / "README.rst"
-#: The remark of a machine that did nothing else.
-QUIET = "quiet"
-BUSY = "The times have only been taken on a busy machine so far; they are there.\n"
-BEGIN, END = ".. The table of make bench begins\n", ".. and ends\n"
 
 
 def machine(remark: str) -> dict[str, Any]:
@@ -89,7 +74,8 @@ _HEAD = ("Work", "Size", "stock", "ours", "ours/stock", "spread", "allowed")
 
 def _row(one: Series) -> tuple[str, ...]:
     low, high = one.spread
-    exact = one.unit == "calls"
+    exact = one.unit in ("calls", "/s")
+    counted = exact or one.unit == "functions"
     mark = {None: "", True: "", False: " **over**"}[one.kept]
     return (
         f"{one.bench}, {one.case}",
@@ -97,36 +83,20 @@ def _row(one: Series) -> tuple[str, ...]:
         _amount(statistics.median(one.stock), one.unit),
         _amount(statistics.median(one.ours), one.unit),
         "" if exact else f"{one.ratio:.2f}{mark}",
-        "" if exact else f"{low:.2f} to {high:.2f}",
-        "" if one.bound is None else f"{one.bound:.2f}",
+        "" if counted else f"{low:.2f} to {high:.2f}",
+        _allowed(one),
     )
+
+
+def _allowed(one: Series) -> str:
+    if one.more is not None:
+        return f"+ {_amount(one.more, one.unit)}"
+    return "" if one.bound is None else f"{one.bound:.2f}"
 
 
 def _amount(value: float, unit: str) -> str:
     if unit == "s":
         return f"{value * 1000:.3g} ms" if value < 1 else f"{value:.3g} s"
+    if unit == "/s":
+        return f"{value:.1f} a second"
     return f"{value:.0f} {unit}"
-
-
-def largest(found: Iterable[Series]) -> list[Series]:
-    """Of each curve only its end, where there is most to do."""
-    ends: dict[tuple[str, ...], Series] = {}
-    for one in found:
-        key = one.bench, one.case, one.unit
-        if key not in ends or ends[key].size < one.size:
-            ends[key] = one
-    return list(ends.values())
-
-
-def short(about: dict[str, Any], found: Iterable[Series]) -> str:
-    """What README says: a busy machine's figures belong into the manual alone."""
-    if about["remark"] != QUIET:
-        return BUSY
-    return table(about, largest(found))
-
-
-def put_into(readme: str, text: str) -> str:
-    """The README with another table."""
-    before, _, rest = readme.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{text}\n{END}{after}"

@@ -1,19 +1,9 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """A cloud for tests: ``CloudFixture``, to be used like any other fixture."""
 
 import dataclasses
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +11,7 @@ from typing import Any
 import fixtures
 import openstack
 
+from devcloud import idle_disk
 from devcloud.cloud import Cloud
 from devcloud.demo.domain import DomainFacts
 from devcloud.hosts import kind_here
@@ -29,9 +20,11 @@ from devcloud.progress import Progress
 from devcloud.settings import CloudSettings
 from devcloud.simhost.settings import HostSettings
 
-INSTANCE_TIMEOUT = 60
+INSTANCE_TIMEOUT = 180
 SLOT = "MEM_ENCRYPTION_CONTEXT"
 DISABLED = "COMPUTE_STATUS_DISABLED"
+#: Of the API's answer to a request for a server with which Nova is busy.
+IN_A_TASK = "while it is in task_state"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,9 +93,21 @@ class CloudFixture(fixtures.Fixture):
         return str(flavor.id)
 
     def make_image(self, name: str, **properties: Any) -> str:
-        """The id of an empty image: the guest's firmware runs, and that is all."""
-        file = self.cloud.layout.images / f"{name}.qcow2"
+        """Make an image whose guest halts once it has booted; return its id."""
+        file = self._disk(name)
+        idle_disk.write(file)
+        return self._upload(name, file, properties)
+
+    def make_empty_image(self, name: str, **properties: Any) -> str:
+        """Make an image whose guest stays in its firmware's shell, which takes keys."""
+        file = self._disk(name)
         subprocess.run(["qemu-img", "create", "-qf", "qcow2", file, "16M"], check=True)
+        return self._upload(name, file, properties)
+
+    def _disk(self, name: str) -> Path:
+        return self.cloud.layout.images / f"{name}.qcow2"
+
+    def _upload(self, name: str, file: Path, properties: Mapping[str, Any]) -> str:
         image = self.connection.image.create_image(
             name,
             filename=str(file),
@@ -144,14 +149,25 @@ class CloudFixture(fixtures.Fixture):
         return self.follow(server, self.ask(server, action, parameters))
 
     def ask(self, server: Any, action: str, parameters: Any = None) -> str:
-        """Ask for a server's action; the request's id."""
-        answer = self.connection.compute.post(
-            f"/servers/{server.id}/action",
-            json={action: parameters},
-            microversion=self.settings.compute_api,
-        )
-        openstack.exceptions.raise_from_response(answer)
-        return str(answer.headers["x-compute-request-id"])
+        """Ask for a server's action, once Nova is done with any of its own.
+
+        Nova stops by itself a server whose state in libvirt it did not expect.
+
+        :returns: the request's id
+        :raises openstack.exceptions.HttpException: the API refuses it.
+        """
+        for _ in openstack.utils.iterate_timeout(
+            INSTANCE_TIMEOUT, f"{server.name} is not free for {action}", wait=0.2
+        ):
+            answer = self.connection.compute.post(
+                f"/servers/{server.id}/action",
+                json={action: parameters},
+                microversion=self.settings.compute_api,
+            )
+            if not (answer.status_code == 409 and IN_A_TASK in answer.text):
+                openstack.exceptions.raise_from_response(answer)
+                return str(answer.headers["x-compute-request-id"])
+        raise AssertionError("iterate_timeout raises")
 
     def follow(self, server: Any, request: str) -> "Outcome":
         """Wait until Nova is done with a request for a server."""

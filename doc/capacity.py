@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """Three servers to reckon with, for the manual's tables and plot.
 
 Their slots are those of tests/data/hosts; their memory is a usual fit-out.
@@ -17,7 +7,7 @@ Their slots are those of tests/data/hosts; their memory is a usual fit-out.
 import dataclasses
 from collections.abc import Iterator
 
-from sev_driver import memory
+from sev_driver.host import memory
 
 #: MiB of RAM of the guests in the table.
 GUESTS = (2048, 4096, 8192, 16384, 65536)
@@ -63,9 +53,9 @@ def reserve_rows() -> Iterator[list[str]]:
             str(server.slots),
             _gib(server.total_mib),
             _mib(server.own_need_mib),
-            _mib(server.own_need_mib + advice.at_least_mib),
-            _mib(server.own_need_mib + advice.with_ease_mib),
-            f"{advice.with_ease_mib / server.total_mib:.1%}",
+            _mib(server.own_need_mib + advice.minimum_mib),
+            _mib(server.own_need_mib + advice.recommended_mib),
+            f"{advice.recommended_mib / server.total_mib:.1%}",
         ]
 
 
@@ -87,7 +77,7 @@ def option_rows() -> Iterator[list[str]]:
     yield ["Server", "num_memory_encrypted_guests", "reserved_host_memory_mb"]
     for server in SERVERS:
         guests = server.fits(8192)
-        reserve = server.own_need_mib + memory.advise(guests).with_ease_mib
+        reserve = server.own_need_mib + memory.advise(guests).recommended_mib
         sum_ = f"{reserve} = {server.own_need_mib} + {guests} x {memory.LIBVIRT_MIB}"
         yield [server.name, str(guests), sum_]
 

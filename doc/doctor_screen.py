@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """Sphinx directive ``doctor-screen``: what sev-doctor says of a recorded host.
 
 ``.. doctor-screen:: HOST [option ...]`` has ``sev-doctor --from`` judge the host of
@@ -29,7 +19,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from sev_driver.cmd import doctor
-from sev_driver.doctor.archive import Archive, Failure, pack
+from sev_driver.doctor.host.archive import Archive, Failure, pack
 
 HOSTS = pathlib.Path(__file__).parent / "hosts"
 DESCRIPTORS = pathlib.Path(__file__).parents[1] / "tests/data/firmware"
@@ -50,7 +40,7 @@ def screen(host: str, *options: str) -> str:
     """What the console script prints of the host on a terminal of 80 columns."""
     said = io.StringIO()
     with tempfile.TemporaryDirectory() as folder:
-        file = os.path.join(folder, "host.tgz")
+        file = os.path.join(folder, "host.json.gz")
         with open(file, "wb") as archive:
             archive.write(pack(Archive("2026-01-01T00:00:00+00:00", "", answers(host))))
         with (

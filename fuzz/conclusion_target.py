@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """All facts of a host at once, up to what Placement, the log and a user are told."""
 
@@ -18,26 +8,29 @@ import json
 
 from fuzz.source import Source
 from fuzz.target import Target, check_words, must, own_errors
-from sev_driver import announcement, inventory, misc_cgroup, requirements
-from sev_driver.capabilities import HostCapabilities
 from sev_driver.cmd.capabilities import as_json
-from sev_driver.cpuid import MemoryEncryptionLeaf
-from sev_driver.detection import conclude
-from sev_driver.domain_capabilities import DomainCapabilities
-from sev_driver.facts import (
+from sev_driver.guest import requirements
+from sev_driver.guest.requirements import GuestRequest
+from sev_driver.host import facts
+from sev_driver.host.capabilities import HostCapabilities
+from sev_driver.host.cpuid import MemoryEncryptionLeaf
+from sev_driver.host.detection import detect
+from sev_driver.host.domain_capabilities import DomainCapabilities
+from sev_driver.host.facts import (
     HostFacts,
     KvmParameter,
     KvmParameters,
     SevDevice,
     Version,
     Versions,
+    VmTypes,
     parse_version,
 )
-from sev_driver.firmware import FirmwareDescriptor, FirmwareView
-from sev_driver.kvm import VmTypes
-from sev_driver.memory import HostMemory
+from sev_driver.host.firmware import FirmwareDescriptor, FirmwareView
+from sev_driver.host.memory import HostMemory
 from sev_driver.model import MemoryEncryptionModel
-from sev_driver.requirements import GuestRequest
+from sev_driver.observability import host_report
+from sev_driver.placement import inventory
 
 #: The largest number that Placement stores.
 _PLACEMENT = 0x7FFFFFFF
@@ -119,7 +112,7 @@ def _facts(source: Source) -> HostFacts:
             vendor=source.choose(("AMD", "Hygon", "Intel", "")),
             device=SevDevice(source.choose((True, None, False)), "root:root 0600"),
             cpuid=_cpuid(source),
-            misc_capacity=misc_cgroup.parse(misc),
+            misc_capacity=facts.parse_misc(misc),
             vm_types=source.choose((None, VmTypes(0b11101), VmTypes(source.byte()))),
             versions=Versions(*(_version(source) for _ in range(3))),
             firmware=_firmware(source),
@@ -134,7 +127,7 @@ def _version(source: Source) -> Version | None:
 
 def _conclusion(data: bytes) -> None:
     source = Source(data)
-    host = conclude(_facts(source))
+    host = detect(_facts(source))
     json.dumps(as_json(host))
     caps = {model: source.choose((None, 0, 3, 10**6)) for model in host}
     _check_offers(host, caps)
@@ -142,14 +135,14 @@ def _conclusion(data: bytes) -> None:
         check_words(str(host[model]))
         must(host[model].supported or bool(host[model].reason), "no reason is given")
         request = GuestRequest(model, ("a flavor",), firmware_type="uefi")
-        for violation in requirements.check(request, host):
+        for violation in requirements.check_request(request, host):
             check_words(str(violation))
-    for _, text in announcement.lines(host, caps, HostMemory(1024, 512, 1.5)):
+    for _, text in host_report.lines(host, caps, HostMemory(1024, 512, 1.5)):
         check_words(text)
 
 
-def _check_offers(host: HostCapabilities, caps: inventory.Caps) -> None:
-    offer = inventory.offers(host, caps)
+def _check_offers(host: HostCapabilities, caps: inventory.SlotLimits) -> None:
+    offer = inventory.compute_offers(host, caps)
     for model, slots in offer.items():
         must(0 <= slots.total <= _PLACEMENT, f"{slots.total} slots of {model.title}")
         must(host[model].supported or slots.total == 0, "slots of what cannot be had")

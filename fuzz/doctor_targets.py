@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """What sev-doctor is given from elsewhere: archives, nova.conf, the kernel's texts."""
 
@@ -23,19 +13,22 @@ from typing import Any
 
 from fuzz.source import Source
 from fuzz.target import Target, files, must, own_errors
-from sev_driver.doctor import (
+from sev_driver.doctor.host import (
     archive,
     diagnosis,
+    domains,
     gather,
     nova_conf,
-    render,
-    running_domains,
-    texts,
+    parsers,
+    report,
 )
-from sev_driver.doctor.archive import Archive, Failure
-from sev_driver.doctor.categories import NODES
-from sev_driver.doctor.libvirt_questions import Nobody
+from sev_driver.doctor.host.archive import Archive, Failure
+from sev_driver.doctor.host.diagnosis import NODES
+from sev_driver.doctor.host.libvirt import Nobody
+from sev_driver.doctor.text import Origin, Style
 from sev_driver.exceptions import SevDriverError
+from sev_driver.host import kernel, kernel_log
+from sev_driver.host.processor import Processor
 from sev_driver.model import MemoryEncryptionModel
 
 
@@ -64,8 +57,8 @@ def _judge(found: Archive) -> None:
         evidence = gather.gather(found, Nobody())
         model = MemoryEncryptionModel.AMD_SEV
         judged = diagnosis.diagnose(NODES, evidence, model, MemoryEncryptionModel)
-        json.dumps(render.as_json(judged))
-        text = render.as_text(judged, verbose=True)
+        json.dumps(report.as_json(judged, Origin("1", "host", "")))
+        text = report.as_text(judged, Style(verbose=True))
         must(all(map(str.isprintable, text.split("\n"))), f"printed: {text!r}")
 
 
@@ -162,17 +155,18 @@ def _nova_conf(data: bytes) -> None:
 def _texts(data: bytes) -> None:
     text = data.decode("utf-8", "replace")
     readers: tuple[Callable[[str], object], ...] = (
-        texts.processor, texts.memory, texts.memlock, texts.concerning, texts.qemu_conf,
+        Processor.parse, parsers.memory, parsers.memlock,
+        kernel_log.concerning, parsers.qemu_conf,
     )  # fmt: skip
     for reader in readers:
         with own_errors():
             reader(text)
-    texts.sift_qemu_conf(data)
-    texts.sift_command_line(data)
+    parsers.sift_qemu_conf(data)
+    kernel.sift_command_line(data)
     with contextlib.suppress(SevDriverError):
-        running_domains.parse(running_domains.sift([text]))
+        domains.parse(domains.sift([text]))
     with own_errors():
-        running_domains.parse(data)
+        domains.parse(data)
 
 
 def _archives() -> list[bytes]:

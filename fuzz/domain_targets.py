@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """What is read and made of domains: Nova's, and those of anybody else on the host."""
 
@@ -26,17 +16,24 @@ from lxml import etree
 from fuzz.grammar import Grammar
 from fuzz.source import Source
 from fuzz.target import Target, check_words, files, must, own_errors
-from sev_driver import device_needs, domain, forbidden_devices, guard, occupants
-from sev_driver.exceptions import EncryptionLost
-from sev_driver.launch_security import SevLaunchSecurity, SnpLaunchSecurity
-from sev_driver.model import MemoryEncryptionModel
-from sev_driver.policy import (
+from sev_driver import safe_xml
+from sev_driver.compute.unmanaged_guests import EncryptedDomains
+from sev_driver.domain import forbidden_devices, transforms, verify
+from sev_driver.domain.launch_security import (
+    Policies,
+    SevLaunchSecurity,
+    SnpLaunchSecurity,
+)
+from sev_driver.domain.xml import parse_domain
+from sev_driver.exceptions import EncryptionLost, Violation
+from sev_driver.guest.policy import (
     DEFAULT_SEV_ES_POLICY,
     DEFAULT_SEV_POLICY,
     DEFAULT_SNP_POLICY,
 )
-from sev_driver.requirements import GuestRequest, Violation
-from sev_driver.running import RunningGuests
+from sev_driver.guest.requirements import GuestRequest
+from sev_driver.model import MemoryEncryptionModel
+from sev_driver.placement import reserved
 
 _DEVICES = (
     "disk", "interface", "controller", "rng", "memballoon", "video", "input", "vsock",
@@ -72,10 +69,14 @@ _DOMAIN = Grammar(
 )  # fmt: skip
 
 _PLANS = (
-    domain.Plan(SevLaunchSecurity(DEFAULT_SEV_POLICY)),
-    domain.Plan(SevLaunchSecurity(DEFAULT_SEV_ES_POLICY), select_anew=True),
-    domain.Plan(SnpLaunchSecurity(DEFAULT_SNP_POLICY)),
-    domain.Plan(SnpLaunchSecurity(DEFAULT_SNP_POLICY), select_anew=True),
+    transforms.EncryptionPlan(SevLaunchSecurity(DEFAULT_SEV_POLICY)),
+    transforms.EncryptionPlan(
+        SevLaunchSecurity(DEFAULT_SEV_ES_POLICY), reselect_firmware=True
+    ),
+    transforms.EncryptionPlan(SnpLaunchSecurity(DEFAULT_SNP_POLICY)),
+    transforms.EncryptionPlan(
+        SnpLaunchSecurity(DEFAULT_SNP_POLICY), reselect_firmware=True
+    ),
 )
 
 #: A policy as libvirt takes it: hexadecimal, whether it says so or not.
@@ -96,11 +97,17 @@ def _apply(data: bytes) -> None:
     choices, xml = _grown_or_raw(data)
     plan = choices.choose(_PLANS)
     with own_errors():
-        once = domain.apply(plan, xml)
-        again = domain.apply(plan, once)
+        once = _transformed(plan, xml)
+        again = _transformed(plan, once)
         must(_words(again) == _words(once), "applied twice it changes something")
-        guard.check(plan.model, once)
+        verify.verify_domain(plan.launch_security, once)
         must(_encrypted(plan.model, once), "what it makes is not encrypted")
+
+
+def _transformed(plan: transforms.EncryptionPlan, xml: str) -> str:
+    root = parse_domain(xml, indent=True)
+    transforms.apply(plan, root)
+    return safe_xml.render(root)
 
 
 def _words(xml: str) -> list[str]:
@@ -113,9 +120,11 @@ def _guard(data: bytes) -> None:
     model = choices.choose(tuple(MemoryEncryptionModel))
     try:
         with own_errors():
-            guard.check(model, xml)
+            verify.verify_domain(Policies().launch_security(model), xml)
             must(_encrypted(model, xml), "the guard let it through")
-            must(occupants.model_of(xml) is model, "the guard and the count differ")
+            must(
+                verify.encryption_model(xml) is model, "the guard and the count differ"
+            )
     except EncryptionLost as error:
         check_words(str(error))
 
@@ -144,12 +153,12 @@ _REQUEST = GuestRequest(MemoryEncryptionModel.AMD_SEV, ("a flavor",))
 def _devices(data: bytes) -> None:
     _, xml = _grown_or_raw(data)
     with own_errors():
-        _check_words(forbidden_devices.check(_REQUEST, domain.read(xml)))
+        _check_words(forbidden_devices.check_domain(_REQUEST, parse_domain(xml)))
     with own_errors():
         _check_words(forbidden_devices.check_device(_REQUEST, xml))
     with own_errors():
-        once = device_needs.complete_xml(xml)
-        again = device_needs.complete_xml(once)
+        once = transforms.complete_device_xml(xml)
+        again = transforms.complete_device_xml(once)
         must(_words(again) == _words(once), "completed twice it changes")
 
 
@@ -191,7 +200,7 @@ class _Log(logging.Handler):
 @contextlib.contextmanager
 def _log_is_read() -> Iterator[None]:
     """Look at each line that would be logged instead of logging it."""
-    logger, handler = logging.getLogger("sev_driver.running"), _Log()
+    logger, handler = logging.getLogger("sev_driver.compute.unmanaged_guests"), _Log()
     logger.addHandler(handler)
     logger.propagate = False
     try:
@@ -202,7 +211,16 @@ def _log_is_read() -> Iterator[None]:
 
 
 class _Host:
+    """Of Nova's libvirt Host, and of its connection, what the list needs."""
+
     domains: Sequence[_Domain] = ()
+
+    @property
+    def _wrapped_conn(self) -> _Host:
+        return self
+
+    def listDomainsID(self) -> list[int]:
+        return [domain.ID() for domain in self.domains]
 
     def list_instance_domains(self, only_running: bool) -> Sequence[_Domain]:
         return self.domains
@@ -214,20 +232,20 @@ _CODES = (None, None, None, libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_INTERNAL_
 def _running(data: bytes) -> None:
     """Some domains at once: one that cannot be read takes no other along."""
     host, source = _Host(), Source(data)
-    guests = RunningGuests(host)
+    guests = EncryptedDomains(host)
     hostile = _DOMAIN.grow(Source(source.take())) if source.flag() else source.text()
     for _ in range(2):
         code = source.choose(_CODES)
         host.domains = (_Domain(1, hostile, code), _Domain(2, _LAUNCH[0], None))
         with _log_is_read():
-            found = guests.look()
+            found = guests.list()
         must(found[host.domains[1].UUIDString(), 2].value == "amd-sev", "it is lost")
         must(
             all(isinstance(m, MemoryEncryptionModel) for m in found.values()),
             "no model",
         )
     counted = {source.word(("sev", "sev_es")): source.byte() for _ in range(2)}
-    occupants.unseen(found.values(), counted, counted)
+    reserved.guests_outside_libvirt(found.values(), counted, counted)
 
 
 def _seeds(extra: Sequence[str]) -> Callable[[], list[bytes]]:

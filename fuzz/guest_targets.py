@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """What users and operators write: flavor keys, image properties, policies."""
 
@@ -23,12 +13,21 @@ from oslo_utils import strutils
 
 from fuzz.source import Source
 from fuzz.target import Target, check_words, must, own_errors
-from sev_driver import asked, guest_request, requirements, selection, translate
-from sev_driver.capabilities import HostCapabilities
+from sev_driver.compute import errors
+from sev_driver.compute import instance as guest_request
+from sev_driver.domain.launch_security import Policies
 from sev_driver.exceptions import RequirementsNotMet
+from sev_driver.guest import model_selection, requirements
+from sev_driver.guest.policy import SevPolicy, SnpPolicy
+from sev_driver.guest.request import (
+    FlavorSpecs,
+    ImageProperties,
+    is_true,
+    parse_request,
+)
+from sev_driver.host.capabilities import HostCapabilities
 from sev_driver.model import MemoryEncryptionModel
-from sev_driver.policies import Policies
-from sev_driver.policy import SevPolicy, SnpPolicy
+from sev_driver.nova_release import NovaRelease
 
 _UUID = "11111111-2222-3333-4444-555555555555"
 _FLAVOR_KEYS = (
@@ -67,28 +66,31 @@ def _selection(data: bytes) -> None:
     specs = source.pairs(_FLAVOR_KEYS, _VALUES)
     properties = source.pairs(_PROPERTIES, _VALUES)
     asks = [
-        *selection.flavor_asks("m1", specs),
-        *selection.image_asks("the image", properties),
+        *model_selection.flavor_requests("m1", specs),
+        *model_selection.image_requests("the image", properties),
     ]
-    selected = selection.select(asks)
+    selected = model_selection.select(asks)
     must(isinstance(selected.model, MemoryEncryptionModel), "no model")
     values = {ask.value for ask in asks}
     must(bool(selected.conflict) or len(values) < 2, "two models and no conflict")
     for text in (*specs.values(), *properties.values()):
         as_nova = strutils.bool_from_string(text)
-        must(asked.is_true(text) is as_nova, f"{text!r} is read otherwise than by Nova")
+        must(is_true(text) is as_nova, f"{text!r} is read otherwise than by Nova")
     for release in (
-        asked.Release(True, frozenset({"intel-tdx"})),
-        asked.Release(False),
+        NovaRelease(34),
+        NovaRelease(31),
     ):
-        image = asked.Image.of("the image", properties)
-        request = asked.request(
-            asked.Flavor("m1", specs), image, release, has_its_slot=source.flag()
+        image = ImageProperties.of("the image", properties)
+        request = parse_request(
+            FlavorSpecs("m1", specs),
+            image,
+            release,
+            slot_already_allocated=source.flag(),
         )
         if request is None:
             continue
         must(bool(request.requesters), "nobody asks for it")
-        for violation in requirements.check(request, HostCapabilities(())):
+        for violation in requirements.check_request(request, HostCapabilities(())):
             check_words(str(violation))
 
 
@@ -115,23 +117,23 @@ def _guest_request(data: bytes) -> None:
         return
     CONF.set_override("hw_machine_type", machines, group="libvirt")
     with own_errors():
-        request = guest_request.of(instance)
+        request = guest_request.request_for(instance)
         if request is None:
             return
         must(bool(request.requesters), "nobody asks for it")
-        violations = requirements.check(request, HostCapabilities(()))
+        violations = requirements.check_request(request, HostCapabilities(()))
         for violation in violations:
             check_words(str(violation))
-        error = translate.build_error(instance, RequirementsNotMet(violations))
+        error = errors.for_build(instance, RequirementsNotMet(violations))
         check_words(str(error), most=9999)
-        translate.settle_machine_type(instance, request)
+        guest_request.record_default_machine_type(instance, request)
         _take_encryption(instance)
 
 
 def _take_encryption(instance: objects.Instance) -> None:
     rescue = objects.ImageMeta.from_dict({"properties": {"hw_machine_type": "pc"}})
     before = rescue.obj_to_primitive()
-    merged = translate.encrypted_image_meta(instance, rescue)
+    merged = guest_request.with_encryption_properties(instance, rescue)
     must(rescue.obj_to_primitive() == before, "the rescue image is changed")
     own = instance.image_meta.properties
     for name in ("hw_mem_encryption", "hw_firmware_type", "hw_machine_type"):

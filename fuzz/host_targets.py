@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """What is read of a host: from libvirt, the kernel, firmware folders, saved files."""
 
@@ -17,17 +7,24 @@ from __future__ import annotations
 import dataclasses
 import json
 import tomllib
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
 from fuzz.source import Source
 from fuzz.target import DATA, Target, files, must, own_errors
-from sev_driver import cpuid, firmware, misc_cgroup, safe_xml
-from sev_driver.cpuid import MemoryEncryptionLeaf
-from sev_driver.domain_capabilities import DomainCapabilities
-from sev_driver.facts import KvmParameter, parse_version, version_of_number
-from sev_driver.firmware import FirmwareDescriptor
-from sev_driver.kvm import VmTypes
+from sev_driver import safe_xml
+from sev_driver.host import cpuid, facts, firmware
+from sev_driver.host.cpuid import MemoryEncryptionLeaf
+from sev_driver.host.domain_capabilities import DomainCapabilities
+from sev_driver.host.facts import (
+    KvmParameter,
+    VmTypes,
+    parse_version,
+    version_of_number,
+)
+from sev_driver.host.firmware import FirmwareDescriptor
+from sev_driver.host.guest_firmware import GuestFirmware
 from sev_driver.model import MemoryEncryptionModel
 
 DOCTYPE = b"<!DOCTYPE a [<!ENTITY b SYSTEM 'file:///etc/hostname'>]><a>&b;</a>"
@@ -67,7 +64,7 @@ def _kernel_parameters(data: bytes) -> None:
 
 def _misc_cgroup(data: bytes) -> None:
     with own_errors():
-        for key, value in misc_cgroup.parse(data.decode("ascii", "replace")).items():
+        for key, value in facts.parse_misc(data.decode("ascii", "replace")).items():
             must(0 < len(key) <= 64 and 0 <= value < 10**19, f"{key} is {value}")
 
 
@@ -142,9 +139,47 @@ def _firmware_folders(data: bytes) -> None:
     for folder in folders:
         for text in folder.values():
             _firmware(text)
-    view = firmware.view(["/f"] * len(folders), folders, source.flag())
+    view = firmware.view(
+        ["/f"], {f"/{n}": f for n, f in enumerate(folders)}, source.flag()
+    )
     for model in MemoryEncryptionModel:
         must(view.offers(model, [source.text()]) in (True, False, None), "no answer")
+
+
+#: The GUIDs of OVMF's table, of its entry for hashes and of that for the metadata.
+_GUIDS = tuple(
+    uuid.UUID(text).bytes_le
+    for text in (
+        "7255371f-3a3b-4b04-927b-1da6efa8d454",
+        "dc886566-984a-4798-a75e-5585a7bf67cc",
+        "96b582de-1fb2-45f7-baea-a366c55a082d",
+    )
+)
+
+
+def _guest_firmware(data: bytes) -> None:
+    """The end of a firmware: as it is, or with a table, whose entries are any."""
+    source = Source(data)
+    if source.flag():
+        entries = b""
+        for _ in range(source.byte() % 5):
+            length = source.choose((None, None, None, 0, 17, 18, 65535))
+            body = source.take()
+            entries += body + (len(body) + 18 if length is None else length).to_bytes(
+                2, "little"
+            )
+            entries += source.choose(_GUIDS)
+        size = (len(entries) + 18 + source.choose((0, 0, 0, 1, 9999))) % 65536
+        data = source.rest() + entries + size.to_bytes(2, "little") + _GUIDS[-1]
+        data += bytes(32)
+    with own_errors():
+        found = GuestFirmware.parse(data)
+        must(found.hash_table is None or found.hash_table.base > 0, "no place")
+        for model in MemoryEncryptionModel:
+            may = found.measures_kernel(model)
+            must(not may or found.hash_table is not None, "hashes without a table")
+        places = len(found.metadata or ()) * 12
+        must(places <= len(data), "more sections than bytes")
 
 
 def _versions(data: bytes) -> None:
@@ -209,6 +244,16 @@ TARGETS = (
     ),
     Target("firmware", _firmware, _descriptors, ("amd-sev", "machines", "x86_64")),
     Target("firmware-folders", _firmware_folders, lambda: [bytes(range(200))]),
+    Target(
+        "guest-firmware",
+        _guest_firmware,
+        lambda: [
+            bytes(100),
+            b"\1\1\0\x08\0\0\x81\0\0\4\0\0\0\0",
+            b"\1\1\0\x04\x40\0\0\0\1\0ASEV" + bytes(60),
+        ],
+        ("ASEV",),
+    ),
     Target(
         "versions", _versions, lambda: [b"6.12.48+deb13-amd64", b"10.5.0", b"6.18-rc1"]
     ),

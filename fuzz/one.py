@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """One target under Atheris, in this process: ``python -m fuzz.one TARGET FOLDER ...``.
 
@@ -29,7 +19,7 @@ from fuzz import table
 def main(name: str, folder: Path, *options: str) -> None:
     others = [name.partition(":")[0]] if ":" in name else []
     # Followed is our own code, and what it calls of Python's own that reads for us.
-    with atheris.instrument_imports(include=["sev_driver", "json", "tarfile", *others]):
+    with atheris.instrument_imports(include=["sev_driver", "json", *others]):
         target = table.find(name)
     corpus = folder / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)

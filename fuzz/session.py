@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """Runs targets, each in a process of its own, and reads what libFuzzer says."""
 
@@ -18,6 +8,7 @@ import dataclasses
 import hashlib
 import importlib.util
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -75,7 +66,10 @@ def run(name: str, inputs: int, folder: Path, seed: int = 0) -> Outcome:
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-W", "ignore", "-m", "fuzz.one", name, str(folder)]
     command += [f"-runs={inputs}", f"-seed={seed}", f"-max_len={BYTES}"]
-    command += [f"-timeout={SECONDS}", f"-rss_limit_mb={MIB}", "-print_final_stats=1"]
+    # The kernel has the process begin with the peak of the one that starts it.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    command += [f"-timeout={SECONDS}", f"-rss_limit_mb={peak + MIB}"]
+    command += ["-print_final_stats=1"]
     command += [f"-artifact_prefix={folder}/"]
     start = time.monotonic()
     log = folder / "log"

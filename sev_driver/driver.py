@@ -1,16 +1,6 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 
-"""The compute driver: Nova's libvirt driver, and what SEV adds to it."""
+"""The compute driver: Nova's libvirt driver, with encryption by AMD SEV."""
 
 from __future__ import annotations
 
@@ -19,66 +9,92 @@ import functools
 from typing import Any
 
 from nova import objects
+from nova.compute import task_states
 from nova.conf import CONF
+from nova.virt.libvirt import driver as libvirt_driver
 
-from sev_driver import (
-    answers,
+from sev_driver import conf
+from sev_driver.compute import (
+    admission,
     audit,
-    conf,
-    domain,
-    forbidden_devices,
-    guard,
-    guest,
-    guest_request,
-    leftovers,
-    monitoring,
-    moves,
-    providers,
-    releases,
-    requirements,
-    start,
-    translate,
-    watch,
-    withdrawal,
+    build_warnings,
+    capability_tracker,
+    doors,
+    encryption_removed,
+    errors,
+    failed_builds,
+    failed_rebuilds,
+    foreign_guests,
+    guarded_guest,
+    launch_facts,
+    metrics_reporter,
+    nova_compat,
+    provider_tree,
+    rescue,
+    startup_check,
 )
-from sev_driver.requirements import Setting
+from sev_driver.compute.errors import ErrorTranslator
+from sev_driver.compute.instance import (
+    record_default_machine_type,
+    request_for,
+    with_encryption_properties,
+)
+from sev_driver.domain import encryption, forbidden_devices, verify
+from sev_driver.guest.requirements import refuse
+from sev_driver.host.libvirt_connection import LibvirtReplyCache
 
 conf.register_opts(CONF)
 
 
-class SEVDriver(moves.Moves):
-    """Runs guests with memory encrypted by AMD SEV, and all others as ever.
+class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
+    """Nova's libvirt driver, extended for guests with memory encrypted by AMD SEV.
 
-    A guest that asks for no encryption goes through Nova's driver untouched.
+    Guests that do not ask for encryption are handled by Nova's driver alone.
     """
 
     def __init__(self, virtapi: Any, read_only: bool = False) -> None:
-        releases.check_nova()
+        nova_compat.check_nova()
+        nova_compat.tolerate_unknown_image_models()
         self._policies = conf.policies(CONF)
+        self._errors = ErrorTranslator()
         super().__init__(virtapi, read_only)
-        answers.keep(self._host)
-        releases.mend_reconnection(self._host)
-        releases.mend_firmware_choice(self._host)
-        guest.guard_lookups(self._host, self._refusals)
+        LibvirtReplyCache.install(self._host)
+        nova_compat.patch_reconnection(self._host)
+        nova_compat.patch_firmware_selection(self._host)
+        guarded_guest.guard_lookups(self._host, self._errors)
+        guarded_guest.guard_definitions(self._host)
         self._audit = audit.Audit(self._host, CONF.sev.stop_unencrypted_guests)
-        self._leftovers = leftovers.Leftovers(self._host)
-        self._watch = watch.Watch(self._host)
-        told = monitoring.Monitoring(self._refusals, self._audit)
-        self._slots = providers.SlotProviders(self._host, self._watch, virtapi, told)
+        self._failed_builds = failed_builds.FailedBuilds(self._host)
+        self._foreign = foreign_guests.ForeignGuests(self._host)
+        self._tracker = capability_tracker.CapabilityTracker(self._host)
+        self._admission = admission.Admission(
+            self._host, virtapi, self._tracker, self._foreign, self._errors
+        )
+        self._launches = launch_facts.LaunchRecorder(self._host, self._tracker)
+        self._metrics = metrics_reporter.MetricsReporter(self._errors, self._audit)
+        self._slots = provider_tree.ProviderTreeReporter(self._host, virtapi)
 
     def init_host(self, host: str) -> None:
         super().init_host(host)
-        self._watch.capabilities()
+        capabilities = self._tracker.current()
+        startup_check.warn_of_preparation()
+        if not nova_compat.installed_release().shows_guests_at_start:
+            startup_check.report(host, capabilities, self._foreign)
+        manager = nova_compat.compute_manager(self.virtapi)
+        if manager is not None:
+            failed_rebuilds.watch(manager)
+            nova_compat.watch_rescue_images(manager, self._check_rescue_image)
 
     def _validate_mem_encryption_configuration(self, instances: Any) -> None:
-        """Nova 34: at start, with all instances of this host."""
+        """Check all instances of this host at startup (Nova 34 and later)."""
         verdict = super()._validate_mem_encryption_configuration
-        start.judge(instances, self._watch.capabilities(), verdict)
+        host = self._tracker.current()
+        startup_check.check_instances(instances, host, self._foreign, verdict)
 
     def get_available_resource(self, nodename: str) -> dict[str, Any]:
-        """Nova's periodic task; the audit rides on it."""
+        """Return Nova's resources; also run the audit, as this is a periodic task."""
         result: dict[str, Any] = super().get_available_resource(nodename)
-        self._leftovers.sweep(CONF.host)
+        self._failed_builds.power_off_stale(CONF.host)
         if self._audit.due(CONF.sev.audit_interval):
             self._audit.run(CONF.host)
         return result
@@ -88,62 +104,90 @@ class SEVDriver(moves.Moves):
     def update_provider_tree(
         self, provider_tree: Any, nodename: str, allocations: Any = None
     ) -> None:
-        """Nova's driver, and then the slots, where Nova 32 and later has them."""
-        update = self._slots.begin(provider_tree, nodename, allocations)
+        """Let Nova's driver update the tree, then write the providers of slots."""
+        update = self._slots.prepare(provider_tree, nodename, allocations)
         super().update_provider_tree(provider_tree, nodename, allocations)
-        self._slots.finish(update, self.static_traits)
+        host = self._tracker.current()
+        usage = self._slots.apply(
+            update, host, self.static_traits, ask_placement=self._metrics.needs_all
+        )
+        # Nova's driver keeps a copy of the tree, which lacks the slots.
         self.provider_tree = copy.deepcopy(provider_tree)
+        self._metrics.report(host, usage)
 
     def _get_memory_encrypted_slots(self) -> int:
-        """Nova 31 and older, of the host's own provider."""
+        """Return 0, so that Nova 31 and older reports no slots."""
         return 0
 
     def _get_memory_encryption_inventories(self) -> dict[str, dict[str, Any]]:
-        """Nova 32 and later; what is not AMD's is Nova's to report."""
-        return providers.others(self._host, self._watch.capabilities())
+        """Return the models of other vendors, which Nova 32 and later reports."""
+        return provider_tree.other_vendors_inventories(self._host)
 
     @staticmethod
     def _is_reshape_needed_memory_encryption_on_root(*args: Any) -> bool:
-        """Nova 32 and later; what is on the host's own provider is AMD's."""
+        """Return False: this driver itself moves slots of the root provider."""
         return False
 
-    # Guests
-
-    def _require(self, request: requirements.GuestRequest) -> None:
-        """:raises RequirementsNotMet: the guest cannot have what it asks for."""
-        requirements.refuse(requirements.check(request, self._watch.capabilities()))
-
-    def _require_of(self, instance: objects.Instance, *ports: Setting) -> None:
-        """Call it before Nova destroys a domain: a refusal changes nothing."""
-        request = guest_request.of(instance)
-        if request is not None:
-            self._require(request.with_passthrough(ports))
-            translate.settle_machine_type(instance, request)
+    # Operations on guests. doors.py defines what is checked before each of them. Plain
+    # guests are not checked.
 
     def spawn(
         self,
         context: Any,
         instance: objects.Instance,
         image_meta: objects.ImageMeta,
-        injected_files: Any,
-        admin_password: Any,
-        allocations: Any,
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        args = (injected_files, admin_password, allocations, *args)
-        request = guest_request.of(instance)
-        if request is None:
-            super().spawn(context, instance, image_meta, *args, **kwargs)
-            return
-        build_error = functools.partial(translate.build_error, instance)
-        with self._refusals.told_as(build_error, instance):
-            ports = guest_request.direct_ports(kwargs.get("network_info"))
-            self._require_of(instance, *ports)
-            self._require_slot(context, request, allocations)
-            image_meta = translate.encrypted_image_meta(instance, image_meta)
-            with self._leftovers.noted(instance):
+        build_warnings.warn(instance)
+        with self._admission.through(
+            doors.SPAWN, instance, context, instance, image_meta, *args, **kwargs
+        ) as request:
+            if request is None:
                 super().spawn(context, instance, image_meta, *args, **kwargs)
+                return
+            record_default_machine_type(instance, request)
+            encrypted = with_encryption_properties(instance, image_meta)
+            with self._failed_builds.track(instance):
+                super().spawn(context, instance, encrypted, *args, **kwargs)
+            self._launches.record(instance, request)
+
+    def rebuild(
+        self, context: Any, instance: objects.Instance, *args: Any, **kwargs: Any
+    ) -> None:
+        # An evacuation destroys nothing here: spawn checks it.
+        if not kwargs.get("evacuate"):
+            self._admission.check(
+                doors.REBUILD, instance, context, instance, *args, **kwargs
+            )
+        super().rebuild(context, instance, *args, **kwargs)
+
+    def _hard_reboot(
+        self, context: Any, instance: objects.Instance, *args: Any, **kwargs: Any
+    ) -> None:
+        """Hard reboot, power on, and start with the host."""
+        with self._admission.through(
+            doors.HARD_REBOOT, instance, context, instance, *args, **kwargs
+        ) as request:
+            if request is not None:
+                record_default_machine_type(instance, request)
+            super()._hard_reboot(context, instance, *args, **kwargs)
+            self._launches.record(instance, request)
+
+    def _soft_reboot(self, instance: objects.Instance) -> Any:
+        with self._admission.through(doors.SOFT_REBOOT, instance) as request:
+            has_rebooted = super()._soft_reboot(instance)
+            if has_rebooted:
+                self._launches.record(instance, request)
+            return has_rebooted
+
+    def power_off(self, instance: objects.Instance, *args: Any, **kwargs: Any) -> None:
+        # What follows is only called when the guest is off: too late for a refusal.
+        if instance.task_state == task_states.RESCUING:
+            self._admission.check(doors.POWER_OFF_FOR_RESCUE, instance)
+        elif instance.task_state == task_states.SHELVING:
+            self._admission.check(doors.POWER_OFF_FOR_SHELVE, instance)
+        super().power_off(instance, *args, **kwargs)
 
     def rescue(
         self,
@@ -154,36 +198,107 @@ class SEVDriver(moves.Moves):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        # Nova computes the disks' buses before it makes the XML, so the rescue
-        # image must bear the guest's machine type already here.
-        if guest_request.of(instance) is not None:
-            image_meta = translate.encrypted_image_meta(instance, image_meta)
-        with self._refusals.told_as(translate.operation_error, instance):
+        with self._admission.through(
+            doors.RESCUE,
+            instance,
+            context,
+            instance,
+            network_info,
+            image_meta,
+            *args,
+            **kwargs,
+        ) as request:
+            if request is not None:
+                # Nova computes the disks' buses before it creates the XML.
+                image_meta = rescue.image_for(instance, image_meta)
             super().rescue(context, instance, network_info, image_meta, *args, **kwargs)
+            self._launches.record(instance, request)
+
+    def _check_rescue_image(
+        self, instance: objects.Instance, image_meta: objects.ImageMeta
+    ) -> None:
+        """Refuse a rescue while its guest runs: called by Nova's manager."""
+        with self._errors.translate_to(errors.for_operation, instance):
+            rescue.check_image(instance, image_meta)
 
     def unrescue(self, context: Any, instance: objects.Instance) -> None:
-        with self._refusals.told_as(translate.operation_error, instance):
-            self._require_of(instance)
-        super().unrescue(context, instance)
+        with self._admission.through(doors.UNRESCUE, instance) as request:
+            super().unrescue(context, instance)
+            self._launches.record(instance, request)
 
-    def rebuild(
+    def migrate_disk_and_power_off(
+        self, context: Any, instance: objects.Instance, *args: Any, **kwargs: Any
+    ) -> Any:
+        # The last point at which a refusal leaves the guest running.
+        self._admission.check(
+            doors.MIGRATE, instance, context, instance, *args, **kwargs
+        )
+        return super().migrate_disk_and_power_off(context, instance, *args, **kwargs)
+
+    def finish_migration(
+        self,
+        context: Any,
+        migration: Any,
+        instance: objects.Instance,
+        disk_info: Any,
+        network_info: Any,
+        image_meta: objects.ImageMeta,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        loses_encryption = encryption_removed.warn_if_resize_disables_encryption(
+            instance
+        )
+        if loses_encryption:
+            launch_facts.forget(instance)
+        call = (context, migration, instance, disk_info, network_info)
+        with self._admission.through(
+            doors.FINISH_MIGRATION, instance, *call, image_meta, *args, **kwargs
+        ) as request:
+            if loses_encryption or request is not None:
+                # This is the user's image, as in rescue. A guest that is no longer
+                # encrypted keeps its machine type, so that it can be reverted.
+                image_meta = with_encryption_properties(instance, image_meta)
+            super().finish_migration(*call, image_meta, *args, **kwargs)
+            self._launches.record(instance, request)
+
+    def finish_revert_migration(
         self, context: Any, instance: objects.Instance, *args: Any, **kwargs: Any
     ) -> None:
-        # An evacuation has nothing to destroy, and is refused by spawn.
-        request = guest_request.of(instance)
-        if request is not None and not kwargs.get("evacuate"):
-            with self._refusals.told_as(translate.unchanged_error, instance):
-                self._require_of(instance)
-                self._require_slot(context, request, kwargs.get("allocations"))
-        super().rebuild(context, instance, *args, **kwargs)
+        with self._admission.through(
+            doors.REVERT, instance, context, instance, *args, **kwargs
+        ) as request:
+            super().finish_revert_migration(context, instance, *args, **kwargs)
+            self._launches.record(instance, request)
 
-    def _hard_reboot(
+    def suspend(self, context: Any, instance: objects.Instance) -> None:
+        self._admission.check(doors.SUSPEND, instance)
+        super().suspend(context, instance)
+
+    def check_can_live_migrate_source(
         self, context: Any, instance: objects.Instance, *args: Any, **kwargs: Any
+    ) -> Any:
+        self._admission.check(doors.LIVE_MIGRATION_SOURCE, instance)
+        return super().check_can_live_migrate_source(context, instance, *args, **kwargs)
+
+    def check_can_live_migrate_destination(
+        self, context: Any, instance: objects.Instance, *args: Any, **kwargs: Any
+    ) -> Any:
+        self._admission.check(doors.LIVE_MIGRATION_DESTINATION, instance)
+        return super().check_can_live_migrate_destination(
+            context, instance, *args, **kwargs
+        )
+
+    def attach_interface(
+        self, context: Any, instance: objects.Instance, image_meta: Any, vif: Any
     ) -> None:
-        """Power on and host boot come by here, too."""
-        with self._refusals.told_as(translate.operation_error, instance):
-            self._require_of(instance)
-            super()._hard_reboot(context, instance, *args, **kwargs)
+        # Nova plugs the port before it attaches it, and does not unplug it on failure.
+        self._admission.check(
+            doors.ATTACH_INTERFACE, instance, context, instance, image_meta, vif
+        )
+        super().attach_interface(context, instance, image_meta, vif)
+
+    # Common to these operations
 
     def _get_guest_xml(
         self,
@@ -195,49 +310,63 @@ class SEVDriver(moves.Moves):
         *args: Any,
         **kwargs: Any,
     ) -> str:
-        make = super()._get_guest_xml
-        request = guest_request.of(instance)
-        if request is None:
-            plain: str = make(
-                context, instance, network_info, disk_info, image_meta, *args, **kwargs
-            )
+        make = functools.partial(
+            super()._get_guest_xml, context, instance, network_info
+        )
+        admitted = self._admission.admitted(
+            instance, has_old_guest=kwargs.get("old_guest") is not None
+        )
+        if admitted is None:
+            plain: str = make(disk_info, image_meta, *args, **kwargs)
             return plain
-        self._require(request)
-        image_meta = translate.encrypted_image_meta(instance, image_meta)
-        releases.keep_firmware(kwargs.get("old_guest"))
-        args = (network_info, disk_info, image_meta, *args)
-        with releases.firmware_for(request.model):
-            xml: str = make(context, instance, *args, **kwargs)
-        root = domain.read(xml)
-        requirements.refuse(forbidden_devices.check(request, root))
-        launch = self._policies.launch_security(request.model)
-        select_anew = releases.selects_no_firmware_for(request.model)
-        return domain.complete(domain.Plan(launch, select_anew), root)
+        request = admitted.request
+        if "old_guest" in kwargs and not admitted.keeps_domain:
+            # Nova would reuse the firmware of a guest with another model.
+            kwargs["old_guest"] = None
+        nova_compat.preserve_firmware(kwargs.get("old_guest"))
+        if kwargs.get("rescue"):
+            encrypted = rescue.image_for(instance, image_meta)
+            disk_info = rescue.disks(
+                instance, encrypted, disk_info, kwargs.get("block_device_info")
+            )
+        else:
+            encrypted = with_encryption_properties(instance, image_meta)
+        with nova_compat.firmware_for(request.model):
+            xml: str = make(disk_info, encrypted, *args, **kwargs)
+        release = nova_compat.installed_release()
+        return encryption.encrypt(
+            xml,
+            request,
+            self._policies.launch_security(request.model),
+            reselect_firmware=release.ignores_model_in_firmware_selection(
+                request.model
+            ),
+            tolerated=admitted.tolerated,
+        )
 
     def _create_guest(
         self, context: Any, xml: str, instance: objects.Instance, *args: Any, **kw: Any
     ) -> Any:
-        """Every domain that Nova defines comes by here, saved XML included."""
-        request = guest_request.of(instance)
+        """Verify each domain that Nova defines, also one with saved XML."""
+        request = request_for(instance)
         if request is not None:
-            with self._refusals.told_as(translate.operation_error, instance):
-                guard.check(request.model, xml, CONF.sev.allow_debug)
-        return super()._create_guest(context, xml, instance, *args, **kw)
+            with self._errors.translate_to(errors.for_operation, instance):
+                verify.verify_domain(self._policies.launch_security(request.model), xml)
+        else:
+            with self._errors.translate_to(errors.for_operation, instance):
+                foreign_guests.verify_domain(instance, xml)
+        try:
+            return super()._create_guest(context, xml, instance, *args, **kw)
+        except Exception as error:
+            if request is not None:
+                # In our words, where they say more than QEMU's.
+                refuse(forbidden_devices.explain_error(request, xml, str(error)))
+            raise
 
     def destroy(
         self, context: Any, instance: objects.Instance, *args: Any, **kwargs: Any
     ) -> None:
-        withdrawal.note_rebuild(self._host, instance)
+        if encryption_removed.warn_if_rebuild_disables_encryption(self._host, instance):
+            launch_facts.forget(instance)
+        failed_rebuilds.note_destroy(instance)
         super().destroy(context, instance, *args, **kwargs)
-
-    def attach_interface(
-        self, context: Any, instance: objects.Instance, image_meta: Any, vif: Any
-    ) -> None:
-        request = guest_request.of(instance)
-        if request is not None:
-            # Nova plugs the port before it attaches it, and would leave it so.
-            with self._refusals.told_as(translate.operation_error, instance):
-                self._require(
-                    request.with_passthrough(guest_request.direct_ports([vif]))
-                )
-        super().attach_interface(context, instance, image_meta, vif)

@@ -1,16 +1,8 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 
-"""What can go wrong, as data; only ``translate`` turns it into Nova's errors.
+"""The errors of sev_driver, and the data that they carry.
+
+compute/errors translates them to Nova's.
 
 ::
 
@@ -24,49 +16,115 @@
       RequirementsNotMet        .violations, all of them
       DomainXMLError
       EncryptionLost            a domain that must be encrypted would not be
+        PolicyTooWeak           its policy is weaker than that of nova.conf
       OperationNotSupported     .operation .model .reason
 """
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from sev_driver.model import MemoryEncryptionModel
-    from sev_driver.requirements import Violation
+from sev_driver.model import AnyModel, MemoryEncryptionModel
 
 
 class SevDriverError(Exception):
-    """The root of every error that sev_driver raises by itself."""
+    """The base of every error that sev_driver raises."""
 
 
 class ConfigurationError(SevDriverError):
-    """nova.conf, or what is installed, asks for what cannot be."""
+    """The driver cannot run with this nova.conf or this version of Nova."""
 
 
 class DetectionError(SevDriverError):
-    """A fact of the host could not be read; nothing is concluded from it."""
+    """A fact of the host could not be read, so its value is unknown."""
 
 
 class MalformedCapabilities(DetectionError):
-    """libvirt's domain capabilities are not what libvirt documents."""
+    """libvirt's domain capabilities are not in the form that libvirt documents."""
 
 
 class MalformedCpuid(DetectionError):
-    """What should be a leaf of CPUID is none."""
+    """A record of CPUID does not hold the expected leaf."""
 
 
 class MalformedFirmware(DetectionError):
-    """A firmware descriptor is not what QEMU documents."""
+    """A firmware descriptor is not in the form that QEMU documents."""
 
 
 class MalformedMisc(DetectionError):
-    """A file of the misc control group is not what the kernel documents."""
+    """A file of the misc control group is not in the form that Linux documents."""
+
+
+class Fault(enum.Enum):
+    """Where a violation must be fixed; for HOST, another host may be suitable."""
+
+    REQUEST = "request"
+    HOST = "host"
+
+
+class Requirement(enum.Enum):
+    """What an encrypted guest needs; the values are labels in the manual."""
+
+    AGREEMENT = "agreement"
+    MACHINE_TYPE = "machine-type"
+    FIRMWARE_TYPE = "firmware-type"
+    FIRMWARE_STATELESS = "firmware-stateless"
+    SECURE_BOOT = "secure-boot"
+    NO_VIOMMU = "no-viommu"
+    NO_HOST_DEVICE = "no-host-device"
+    SHARED_MEMORY = "shared-memory"
+    VHOST_IOMMU = "vhost-iommu"
+    BOOT_BUS = "boot-bus"
+    IMAGE_MODEL = "image-model"
+    IMAGE_RECORD = "image-record"
+    RESCUE_IMAGE = "rescue-image"
+    SPELLING = "spelling"
+    NO_IDE = "no-ide"
+    NO_SHARE = "no-share"
+    SLOT = "slot"
+    SLOT_UNKNOWN = "slot-unknown"
+    NEW_HOST = "new-host"
+    NEW_HOST_SLOTS = "new-host-slots"
+    SEV_DRIVER = "sev-driver"
+    POOL = "pool"
+    HOST = "host"
+
+
+@dataclasses.dataclass(frozen=True)
+class Violation:
+    """A requirement that is not met: the requester, what was found, the remedy.
+
+    The texts are short, because Nova shows users 255 characters of a fault.
+    """
+
+    requirement: Requirement
+    requester: str
+    found: str
+    remedy: str
+    #: The model that was asked for.
+    model: AnyModel
+
+    @property
+    def fault(self) -> Fault:
+        # Another host may have a slot of the right model, or reach Placement.
+        host = self.requirement in (
+            Requirement.HOST,
+            Requirement.POOL,
+            Requirement.SLOT_UNKNOWN,
+            Requirement.SEV_DRIVER,
+        )
+        return Fault.HOST if host else Fault.REQUEST
+
+    def __str__(self) -> str:
+        # A user may have written the text: it can be an image property.
+        found = printable(self.found, 300)
+        return f"{printable(self.requester)}, but {found}: {self.remedy}."
 
 
 class RequirementsNotMet(SevDriverError):
-    """A guest asks for encryption that it cannot have on this host."""
+    """A guest asks for encryption that this host cannot give it."""
 
     def __init__(self, violations: Sequence[Violation]) -> None:
         super().__init__(" ".join(str(violation) for violation in violations))
@@ -74,32 +132,52 @@ class RequirementsNotMet(SevDriverError):
 
 
 class DomainXMLError(SevDriverError):
-    """A domain's XML cannot be read, or lacks what every domain has."""
+    """A domain's XML cannot be read, or lacks a required element."""
 
 
 class EncryptionLost(SevDriverError):
-    """A domain would run without the encryption that was asked for."""
+    """A domain would run without the encryption that its guest asks for."""
 
     def __init__(
         self,
         domain: str,
-        model: MemoryEncryptionModel,
+        model: AnyModel,
         found: str,
         in_the_clear: bool = False,
     ) -> None:
         super().__init__(
             f"Guest {domain} asked for {model.title}, but its domain XML has {found}: "
-            f"hard reboot the server to have the XML made anew."
+            f"hard reboot the server to recreate its XML."
         )
         self.domain = domain
         self.model = model
         self.found = found
-        #: Not encrypted at all, other than by the wrong generation or policy.
+        #: True if the domain has no encryption, False for a wrong model or policy.
         self.in_the_clear = in_the_clear
 
 
+class PolicyTooWeak(EncryptionLost):
+    """A domain's policy is weaker than the policy in this host's nova.conf.
+
+    :param weaknesses: the names of the policy bits that are weaker.
+    """
+
+    def __init__(
+        self,
+        domain: str,
+        model: AnyModel,
+        policy: str,
+        configured: str,
+        weaknesses: Sequence[str],
+    ) -> None:
+        bits = ", ".join(weaknesses[:3]) + (" and more" if len(weaknesses) > 3 else "")
+        found = f"policy {policy}, weaker than {configured} of nova.conf by {bits}"
+        super().__init__(domain, model, found)
+        self.weaknesses = tuple(weaknesses)
+
+
 class OperationNotSupported(SevDriverError):
-    """An operation that the encryption rules out."""
+    """An operation that is not possible for encrypted guests."""
 
     def __init__(
         self, operation: str, model: MemoryEncryptionModel, reason: str
@@ -111,3 +189,16 @@ class OperationNotSupported(SevDriverError):
         self.operation = operation
         self.model = model
         self.reason = reason
+
+
+def printable(text: str, characters: int = 200) -> str:
+    """Return ``text`` on one line, shortened to ``characters``.
+
+    Unprintable characters become ``?``: in a log, a line feed would start a forged
+    line; on a terminal, an escape sequence would move the cursor.
+    """
+    kept = text[:characters]
+    cut = "…" if len(text) > characters else ""
+    if kept.isprintable():
+        return kept + cut  # almost always, and much faster
+    return "".join(c if c.isprintable() else "?" for c in kept) + cut

@@ -1,16 +1,6 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 
-"""XML from outside, read without entities, network or unbounded size."""
+"""A parser for untrusted XML: without entities, network access or unbounded size."""
 
 from __future__ import annotations
 
@@ -19,7 +9,7 @@ from typing import Any
 
 from lxml import etree
 
-from sev_driver.printable import printable
+from sev_driver.exceptions import printable
 
 #: Far above any real domain (64 devices: 0.1 MB) and any capabilities document.
 MAX_BYTES = 4 * 1024 * 1024
@@ -28,24 +18,25 @@ _BLANKS = re.compile(rb"[ \t\r\n]*")
 
 
 class UnsafeXML(ValueError):
-    """The text is not XML, or is XML of a kind that libvirt never writes."""
+    """The text is not XML, or has features that libvirt never uses."""
 
 
 def parse(text: str | bytes, *, indent: bool = False) -> etree._Element:
     """Return the root element of ``text``.
 
-    :param indent: forget white space between elements, so that :func:`render`
-        can indent the whole document anew.
-    :raises UnsafeXML: no XML in UTF-8, longer than :data:`MAX_BYTES`, nested deeper
-        than libxml2 allows (256 elements in 2.14.6), or with a DOCTYPE.
+    :param indent: drop white space between elements, so that :func:`render`
+        can indent the whole document.
+    :raises UnsafeXML: the text is not XML in UTF-8, is longer than
+        :data:`MAX_BYTES`, is nested deeper than libxml2 allows (256 elements in
+        2.14.6), or has a DOCTYPE.
     """
     _check_size(len(text))  # before a copy is made
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     _check_size(len(data))
     _refuse_doctype(data)
     parser = etree.XMLParser(
-        # Whatever the document says it is in: none of iconv's many decoders is
-        # reached, and what was looked at above is what is parsed.
+        # Overrides the encoding that the document declares. So no other decoder of
+        # iconv is used, and the text checked above is the text that is parsed.
         encoding="utf-8",
         resolve_entities=False,
         no_network=True,
@@ -69,9 +60,10 @@ def _check_size(size: int) -> None:
 
 
 def _refuse_doctype(data: bytes) -> None:
-    """Look for a DOCTYPE where one can be, before libxml2 acts on what is in it.
+    """Raise UnsafeXML if a DOCTYPE precedes the root element.
 
-    Older ones let attributes that it declares multiply, whatever is set.
+    This must happen before libxml2 parses the text: old versions expand the
+    attributes that a DOCTYPE declares, whatever the parser's options.
     """
     at = 3 if data.startswith(b"\xef\xbb\xbf") else 0
     while True:
@@ -85,7 +77,7 @@ def _refuse_doctype(data: bytes) -> None:
         else:
             return
         if end <= at:
-            return  # it has no end: not well-formed
+            return  # it has no end: the parser rejects it
         at = end
 
 

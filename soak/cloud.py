@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """The cloud that is soaked: two hosts, and a flavor and an image for each kind."""
 
 from __future__ import annotations
@@ -37,11 +27,13 @@ TOTALS = {"sev": 4, "es": 1, "snp": 2}
 #: In a folder of libvirt's, so that each host has its own.
 METRICS = "/run/libvirt/sev.prom"
 NOVA = {
-    # Each second, what is once a minute: an update, and the audit on it.
+    # Each second, what is once a minute: an update, and the audit on it. In ten, what
+    # is once in ten minutes.
     "DEFAULT": {"update_resources_interval": "1"},
     "sev": {
         "num_sev_es_guests": str(TOTALS["es"]),
         "audit_interval": "1",
+        "allocation_check_interval": "10",
         "prometheus_textfile": METRICS,
     },
     "quota": dict.fromkeys(("instances", "cores", "ram"), "-1"),

@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """Asks everybody who counts slots."""
 
 from __future__ import annotations
@@ -28,7 +18,7 @@ from devcloud.demo.domain import DomainFacts
 from devcloud.multinode import config
 from devcloud.multinode.power import ComputeHost
 from devcloud.testing import SLOT
-from sev_driver.policy import SevPolicy
+from sev_driver.guest.policy import SevPolicy
 from soak.cloud import METRICS, SoakCloud, SoakError
 from soak.tables import MODELS, PLAIN, SYMBOLS, Domain, Host, Look, Provider, Server
 
@@ -37,7 +27,9 @@ LONGEST_UPDATE = 120.0
 #: One was under way when we began to wait, one began after it, and Placement has
 #: been told of that one when the third has come to its end.
 UPDATES = 3
-_SLOTS = re.compile(r'^sev_driver_slots\{generation="(.*)",state="(.*)"\} (\S+)$', re.M)
+_SLOTS = re.compile(
+    r'^sev_driver_slots\{generation=".*",model="(.*)",state="(.*)"\} (\S+)$', re.M
+)
 _AUDIT = re.compile(r"^sev_driver_audit_failures_total (\S+)$", re.M)
 _INSTANCES = "SELECT uuid, display_name, host, vm_state FROM instances WHERE deleted=0"
 #: Their provider's name is the host's, and one of these.

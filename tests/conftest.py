@@ -1,21 +1,15 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """Marks each test with the name of its folder: ``pytest -m "not e2e"``."""
 
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+from cloud_logs import CloudLogs
+
+from sev_driver.host import kernel
 
 # A busy machine is no reason to fail: the tests of several releases run at once.
 hypothesis.settings.register_profile(
@@ -26,6 +20,7 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("unhurried")
 
 HERE = Path(__file__).parent
+LOGS = pytest.StashKey[CloudLogs]()
 FOLDERS = {
     "unit": "the driver's modules, one at a time",
     "functional": "real Nova code with our driver in it",
@@ -47,3 +42,33 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folder = item.path.relative_to(HERE).parts[0]
         if folder in FOLDERS:
             item.add_marker(folder)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> None:
+    item.stash[LOGS] = CloudLogs()
+    item.stash[LOGS].begin(item)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed and (logs := item.stash.get(LOGS, None)):
+        report.sections.append(("the cloud's logs", logs.report(item)))
+    return report
+
+
+@pytest.fixture(autouse=True, scope="module")
+def unknown_system(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Show the driver nothing of this machine: its processor, its kernel's log.
+
+    Of a module, because the functional tests of a module share a cloud.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if request.path.relative_to(HERE).parts[0] in ("unit", "functional"):
+            nowhere = Path("/nonexistent")
+            for name in ("PROC", "MODULES", "PSP_DRIVER", "IOMMU_GROUPS", "KERNEL_LOG"):
+                patch.setattr(kernel, name, nowhere)
+        yield

@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """A cloud of one host whose hardware, options and domains a test may change."""
 
 import os
@@ -32,7 +22,7 @@ OPTIONS: Sections = {
         "resume_guests_state_on_host_boot": "true",
     },
     "libvirt": {"wait_soft_reboot_seconds": 60, "num_memory_encrypted_guests": 4},
-    "sev": {"audit_interval": 1},
+    "sev": {"audit_interval": 1, "allocation_check_interval": 5},
     "vnc": {"enabled": "true"},
     "serial_console": {"enabled": "true"},
 }
@@ -58,7 +48,7 @@ STRANGER = """
 Found = TypeVar("Found")
 
 
-def eventually(what: str, look: Callable[[], Found], timeout: float = 30) -> Found:
+def eventually(what: str, look: Callable[[], Found], timeout: float = 120) -> Found:
     """What the look finds, as soon as that is true."""
     deadline = time.monotonic() + timeout
     while not (found := look()):

@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """Which of the manual's commands are run by a test, and why the others are not."""
 
 #: Pages whose commands are run in their order, and what in.
@@ -32,20 +22,61 @@ SCENES = {
     "install/remove.rst": "installation",
 }
 
+TEMPEST = (
+    "Tempest takes minutes and is installed from an index; make tempest makes the same "
+    "flavors, images and tempest.conf on a cloud with two hosts"
+)
+
+OWNER = (
+    "it needs a guest with SEV-SNP, and files of its owner; "
+    "tests/unit/cmd/test_owner.py runs sev-owner with the same options"
+)
+
 HARDWARE = "what it shows is a real processor's, its firmware's and its kernel's"
 
 SIMULATED = (
     "it looks at the host that it runs on: tests/e2e/test_broken_hosts.py runs it on "
     "simulated ones, doc/doctor_screen.py on recorded ones for the manual, and "
-    "tests/unit/test_cmd_doctor.py::test_a_save_is_read_alike_elsewhere on this one"
+    "tests/unit/cmd/test_doctor.py::test_a_save_is_read_alike_elsewhere on this one"
+)
+
+WORKSTATION = (
+    "it fetches what it installs; tests/unit/cmd/test_output.py takes each module away "
+    "and holds the list of them"
 )
 
 #: Commands that are not run as they are written, and why.
 NOT_RUN = {
+    "python3 -m venv owner": WORKSTATION,
+    (
+        "owner/bin/pip install lxml os-traits oslo.config openstacksdk "
+        "sev-snp-measure cryptography"
+    ): WORKSTATION,
+    "owner/bin/pip install --no-deps sev_driver-*.whl": WORKSTATION,
+    "openstack server show db -c properties": OWNER,
+    "sev-owner expect --firmware OVMF.fd --vcpus 2 --cpu EPYC-v4": OWNER,
+    (
+        "sev-owner expect --firmware OVMF.fd --vcpus 2 --cpu EPYC-v4 -f value > digest"
+    ): OWNER,
+    "sev-owner show db --firmware OVMF.fd --vcpus 2 --cpu EPYC-v4": OWNER,
+    "snpguest report report.bin nonce.bin": HARDWARE,
+    "snpguest fetch ca pem certs milan": HARDWARE,
+    "snpguest fetch vcek pem certs report.bin": HARDWARE,
+    "snpguest verify certs certs": HARDWARE,
+    "snpguest verify attestation certs report.bin": HARDWARE,
+    (
+        "check -in report.bin -product Milan -product_key_path cert_chain "
+        "-guest_policy 0x30000 -measurement $(cat digest) "
+        "-report_data $(xxd -p -c 64 nonce.bin)"
+    ): HARDWARE,
     "sudo sev-doctor": SIMULATED,
-    "sudo sev-doctor --generation sev-snp --verbose": SIMULATED,
-    "sudo sev-doctor --save host.tar.gz": SIMULATED,
-    "sev-doctor --from host.tar.gz": SIMULATED,
+    "sudo sev-doctor --model amd-sev-snp --verbose": SIMULATED,
+    "python3 -m venv sev-tools": WORKSTATION,
+    "sev-tools/bin/pip install lxml os-traits oslo.config openstacksdk": WORKSTATION,
+    "sev-tools/bin/pip install --no-deps sev_driver-*.whl": WORKSTATION,
+    "sev-tools/bin/sev-doctor --version": WORKSTATION,
+    "sudo sev-doctor --save host.json.gz": SIMULATED,
+    "sev-doctor --from host.json.gz": SIMULATED,
     "make cloud": (
         "tests/e2e/test_guides.py starts the same cloud by devcloud.testing"
     ),
@@ -61,17 +92,48 @@ NOT_RUN = {
         "same"
     ),
     "make test": "it runs this test, too",
-    "make bench REMARK=quiet README=yes": (
+    "make bench REMARK=quiet": (
         "tests/e2e/test_benchmarks.py runs the same with less to do"
     ),
+    "nova-manage image_property set SERVER --property "
+    "hw_mem_encryption_model=amd-sev-es": (
+        "it takes a server of Nova 31 after the upgrade to 32, and its own database"
+    ),
+    "ovs-vsctl set Open_vSwitch . other_config:vhost-iommu-support=true": (
+        "the cloud of the tests has no Open vSwitch"
+    ),
+    "systemctl restart openvswitch-switch": "the same",
+    "make acceptance": "tests/devcloud/test_acceptance.py runs it without its tests",
+    "ls acceptance-*": "it shows what the line before has written",
+    "sudo sev-doctor --verbose": SIMULATED,
+    "zless host.json.gz": "it shows a file page by page",
+    "sudo modprobe sev-guest": "in a guest on real hardware",
+    "ls /dev/sev-guest": "in a guest on real hardware",
+    "make deb": "tests/packaging/test_deb.py tries the package that it builds",
+    "sudo apt-get install ./python3-sev-driver_*_all.deb": (
+        "tests/packaging/test_deb.py installs it with dpkg beside Debian's own Nova"
+    ),
+    "make machine": "make test runs a part of it, tests/functional/machine",
+    "make machine EXAMPLES=20 STEPS=40 SHRINK=no": "the same, with more to do",
+    "openstack flavor create tempest.sev1 --ram 512 --vcpus 1 --disk 1": TEMPEST,
+    "openstack flavor create tempest.sev2 --ram 768 --vcpus 1 --disk 2": TEMPEST,
+    "openstack flavor set tempest.sev1 --property hw:mem_encryption=true": TEMPEST,
+    "openstack flavor set tempest.sev2 --property hw:mem_encryption=true": TEMPEST,
+    "python3 -m venv tempest-venv": TEMPEST,
+    "tempest-venv/bin/pip install tempest": TEMPEST,
+    "tempest-venv/bin/tempest init sev": TEMPEST,
+    "cd sev": TEMPEST,
+    "../tempest-venv/bin/tempest run --regex '^tempest\\.api\\.compute' "
+    "--concurrency 1": TEMPEST,
+    "openstack flavor delete tempest.sev1 tempest.sev2": TEMPEST,
+    "make tempest": TEMPEST,
     "make soak": "tests/e2e/test_soak.py runs a short pass",
     "sudo dmesg | grep 'Memory Encryption Features'": "in a guest on real hardware",
     "grep . /sys/module/kvm_amd/parameters/{sev,ciphertext}*": (
         "the simulated host's are shown to Nova and libvirt alone"
     ),
-    "sev-doctor --generation sev": SIMULATED,
-    "pip install openstacksdk": "it fetches from an index",
-    "sev-doctor cloud --json | jq '.slots.all[] | {generation, usable}'": (
+    "sev-doctor --model sev": SIMULATED,
+    "sev-doctor cloud --json | jq '.slots.all[] | {model, usable}'": (
         "jq is no part of the set-up"
     ),
     "node_exporter --collector.textfile.directory=/var/lib/node_exporter": (

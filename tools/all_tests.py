@@ -1,78 +1,140 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 
-"""All tests: pytest's here, and beside them, on the other core, the older releases'.
+"""All tests, in lanes that run at the same time.
 
-``all_tests.py COMMAND…`` has pytest's command. That waits for guests to boot half
-of its time, so that the releases cost few minutes. Their table comes at the end,
-before the last line of pytest's.
+``all_tests.py COMMAND…`` has pytest's command. The tests of real clouds wait for
+guests and services most of their time: one lane runs them, two files at a time. The
+others have what keeps a core busy: the tests without a cloud, and those of older
+releases of Nova.
+The last line adds up what pytest counted.
 """
 
+from __future__ import annotations
+
+import collections
+import dataclasses
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import cast
 
+import bootstrap
 import progress
 import release_venv
 
-LOG = release_venv.FOLDER / "log"
+LOGS = bootstrap.VENV / "tests"
 LONGEST_LINE = 4096
-#: The newest is the one that pytest has here. Of the others the oldest, and the
-#: last one whose API knows no model; make test-releases takes all of them.
-OLDER = (release_venv.RELEASES[0], 31)
+CLOUDS = ("tests/e2e", "tests/faults")
+#: Two clouds, each for all tests of a file: they share it.
+AT_ONCE = ("--numprocesses=2", "--dist=loadfile", "--verbose")
+#: The lane of clouds is the longest, and uses a core only now and then: then it goes
+#: first.
+BEHIND = ("nice", "-n", "5")
+#: What to make faster next.
+SLOWEST = "--durations=20"
+WITHOUT_CLOUD = (
+    "tests/unit",
+    "tests/packaging",
+    "tests/devcloud",
+    "tests/fuzz",
+    "tests/functional",
+)
+#: The newest is the one that pytest has here. Of the others the oldest, which differs
+#: most, and the last one whose API knows no model. By release the stages of
+#: tools/releases.py; make test-releases takes all of both.
+OLDER = {
+    release_venv.RELEASES[0]: ("functional", "ours", "guests"),
+    31: ("ours", "guests"),
+}
 RELEASES = str(Path(__file__).with_name("releases.py"))
+_COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped)")
+
+Command = Sequence[str]
 
 
-def main(pytest: Sequence[str]) -> int:
-    """Run both; return 0 if both are green."""
-    releases = [n for n in OLDER if release_venv.python(n)]
-    if not releases:
+@dataclasses.dataclass
+class Lane:
+    """Commands that run one after the other; ``status`` is the first that is not 0.
+
+    ``counts`` says whether they are pytest, whose ``last_lines`` are added up;
+    ``stopped`` when no more shall run.
+    """
+
+    name: str
+    commands: Sequence[Command]
+    counts: bool = True
+    status: int = 0
+    last_lines: list[str] = dataclasses.field(default_factory=list)
+    process: subprocess.Popen[bytes] | None = None
+    stopped: bool = False
+
+    @property
+    def log(self) -> Path:
+        return LOGS / f"{self.name}.log"
+
+
+def main(pytest: Command) -> int:
+    """Run all lanes; return 0 if all tests are green."""
+    lanes = [Lane("without-clouds", [[*pytest, SLOWEST, *WITHOUT_CLOUD]])]
+    start = [sys.executable, "-B", RELEASES, "--jobs", "1"]
+    older = [
+        [*start, str(release), "--stages", *stages]
+        for release, stages in OLDER.items()
+        if release_venv.python(release)
+    ]
+    if older:
+        lanes.append(Lane("releases", older, counts=False))
+    else:
         progress.say(f"no older Nova is tested: {release_venv.NEEDS_PYTHON}")
-        return subprocess.run(pytest).returncode
-    return beside([sys.executable, "-B", RELEASES, *map(str, releases)], pytest)
+    return run(Lane("clouds", [[*pytest, SLOWEST, *AT_ONCE, *CLOUDS]]), *lanes)
 
 
-def beside(releases: Sequence[str], pytest: Sequence[str]) -> int:
-    """Run both commands; the output of the first waits for the end of the second."""
-    LOG.parent.mkdir(parents=True, exist_ok=True)
-    progress.say(f"beside these tests run those of the older releases: {LOG}")
-    with LOG.open("wb") as log:
-        first = subprocess.Popen(
-            [*releases, "--jobs", "1"],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+def run(shown: Lane, *logged: Lane) -> int:
+    """Run all lanes; show the first as it runs and the others at their end.
+
+    :return: 0 if all of their commands end with 0.
+    """
+    LOGS.mkdir(parents=True, exist_ok=True)
+    for lane in logged:
+        progress.say(f"at the same time: {lane.log}")
+    threads = [threading.Thread(target=_run_logged, args=(lane,)) for lane in logged]
+    for thread in threads:
+        thread.start()
     try:
-        status, last_line = passed_on(pytest)
-        progress.say("the older releases …")
-        first.wait()
+        for command in shown.commands:
+            _run_shown(shown, command)
+        for lane, thread in zip(logged, threads, strict=True):
+            progress.say(f"waiting for {lane.log} …")
+            thread.join()
     finally:
-        if first.poll() is None:
-            os.killpg(first.pid, signal.SIGTERM)
-            first.wait()
-    print(LOG.read_text(errors="replace"), end="")
-    print(last_line, flush=True)
-    return status or first.returncode
+        for lane, thread in zip(logged, threads, strict=True):
+            _end(lane)
+            thread.join()
+    for lane in logged:
+        print(lane.log.read_text(errors="replace"), end="")
+    lanes = (shown, *logged)
+    print(total(line for lane in lanes for line in lane.last_lines), flush=True)
+    return next((lane.status for lane in lanes if lane.status), 0)
 
 
-def passed_on(command: Sequence[str]) -> tuple[int, str]:
-    """Run command and print what it prints; return its status and the last line."""
+def total(last_lines: Iterable[str]) -> str:
+    """Return pytest's counts of ``last_lines``, added up, as one line."""
+    counts: collections.Counter[str] = collections.Counter()
+    for line in last_lines:
+        for number, what in _COUNT.findall(line):
+            counts["failed" if what.startswith("error") else what] += int(number)
+    words = [f"{counts[what]} {what}" for what in ("passed", "failed")]
+    words += [f"{counts['skipped']} skipped"] if counts["skipped"] else []
+    return ", ".join(words)
+
+
+def _run_shown(lane: Lane, command: Command) -> None:
     end = b""
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         output = cast(io.BufferedReader, process.stdout)
@@ -80,8 +142,40 @@ def passed_on(command: Sequence[str]) -> tuple[int, str]:
             sys.stdout.buffer.write(chunk)
             sys.stdout.buffer.flush()
             end = (end + chunk)[-LONGEST_LINE:]
-    last_line = end.rstrip(b"\n").rpartition(b"\n")[2]
-    return process.returncode, last_line.decode(errors="replace")
+    lane.status = lane.status or process.returncode
+    lane.last_lines.append(_last_line(end))
+
+
+def _run_logged(lane: Lane) -> None:
+    with lane.log.open("wb") as log:
+        for command in lane.commands:
+            # A session of its own, so that all of it can be ended.
+            lane.process = subprocess.Popen(
+                [*BEHIND, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            status = lane.process.wait()
+            lane.status = lane.status or status
+            if lane.counts:
+                lane.last_lines.append(
+                    _last_line(lane.log.read_bytes()[-LONGEST_LINE:])
+                )
+            if lane.stopped:
+                return
+
+
+def _end(lane: Lane) -> None:
+    lane.stopped = True
+    process = lane.process
+    if process is not None and process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+
+
+def _last_line(text: bytes) -> str:
+    return text.rstrip(b"\n").rpartition(b"\n")[2].decode(errors="replace")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """From a bare clone to a .venv in it that can run everything; safe to repeat.
 
@@ -51,7 +41,7 @@ def main() -> int:
     pip("build tools", "setuptools", "wheel", "pbr", "bindep")
     install_system_packages(missing_system_packages())
     # Sources are built with the pinned setuptools, not with the newest one.
-    project = f"{ROOT}[test,cloud,docs,doctor,metrics]"
+    project = f"{ROOT}[test,cloud,docs,doctor,metrics,owner]"
     pip("Python packages", "--no-build-isolation", "--editable", project)
     compile_packages()
     READY.touch()
@@ -153,9 +143,4 @@ def version_settings() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit("interrupted; run it again to go on")
-    except subprocess.CalledProcessError as error:
-        sys.exit(f"failed, status {error.returncode}: {' '.join(map(str, error.cmd))}")
+    progress.finish(main)

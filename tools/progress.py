@@ -1,22 +1,13 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """Run a talkative command: its words to a log, one name at a time to the screen."""
 
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 WIDTH = 76
 TAIL = 25
@@ -27,6 +18,16 @@ NO_NAMES = "(?!)"
 def say(text: str) -> None:
     """Print one heading."""
     print(f"==> {text}", flush=True)
+
+
+def finish(main: Callable[[], int]) -> NoReturn:
+    """End the program with what ``main`` returns, or with what stopped it."""
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("interrupted; run it again to go on")
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"failed, status {error.returncode}: {' '.join(map(str, error.cmd))}")
 
 
 def run(

@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """The tests in every Nova release: one environment each, one table at the end.
 
@@ -36,10 +26,13 @@ import release_venv
 ROOT = bootstrap.ROOT
 #: Nova's own tests of SEV, with either driver; the others are ours.
 NOVAS = "tests/functional/test_nova_own_sev_tests.py"
+#: Any steps in any order, which takes as long as all the other functional tests.
+MACHINE = "tests/functional/machine"
 DRIVERS = {"stock": "libvirt.LibvirtDriver", "ours": "sev_driver.SEVDriver"}
 STAGES: dict[str, list[str]] = {
     "unit": ["tests/unit"],
-    "functional": ["tests/functional", f"--ignore={NOVAS}"],
+    "functional": ["tests/functional", f"--ignore={NOVAS}", f"--ignore={MACHINE}"],
+    "machine": [MACHINE],
     "stock": [NOVAS],
     "ours": [NOVAS],
     "guests": ["tests/e2e/test_older_nova.py"],
@@ -47,11 +40,12 @@ STAGES: dict[str, list[str]] = {
 HEADINGS = {
     "unit": "unit",
     "functional": "functional",
+    "machine": "state machine",
     "stock": "Nova's SEV tests, stock",
     "ours": "ours",
     "guests": "real guests",
 }
-FILES = r"tests/\w+/(test_\w+)\.py"
+FILES = r"tests/[\w/]+/(test_\w+)\.py"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -239,9 +233,4 @@ def table(rows: Sequence[Row], stages: Sequence[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit("interrupted; run it again to go on")
-    except subprocess.CalledProcessError as error:
-        sys.exit(f"failed, status {error.returncode}: {' '.join(map(str, error.cmd))}")
+    progress.finish(main)

@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """Unpack another Debian's libvirt, QEMU and firmware into .venv/rootfs.
 
@@ -73,7 +63,7 @@ def main() -> int:
             progress.say(lacking)
             progress.say(f"set {MIRROR} to the address of one, and repeat")
         else:
-            unpack(fetch(uri, codename, new / "apt"), new)
+            unpack(fetch(uri, codename, new / "apt", PACKAGES), new)
     shutil.rmtree(new / "apt", ignore_errors=True)
     (new / "ready").write_text(lacking)
     new.rename(target)
@@ -108,8 +98,13 @@ def debian_of(targets: Iterable[str], codename: str) -> str | None:
     return None
 
 
-def fetch(uri: str, codename: str, work: Path) -> list[Path]:
-    """Have apt find and fetch the packages with all that they depend on."""
+def fetch(
+    uri: str, codename: str, work: Path, packages: Iterable[str], *alone: str
+) -> list[Path]:
+    """Have apt find and fetch packages with all that they depend on.
+
+    :param alone: packages to fetch without what they depend on.
+    """
     for folder in ("lists/partial", "archives/partial"):
         (work / folder).mkdir(parents=True)
     signed = f"[signed-by={KEYRING}] " if KEYRING.exists() else ""
@@ -118,8 +113,12 @@ def fetch(uri: str, codename: str, work: Path) -> list[Path]:
     apt = ["apt-get", *(f"-o{option}" for option in apt_options(work)), "--yes"]
     progress.say(f"fetching {codename}'s package lists")
     progress.run([*apt, "update"], LOG, FETCHED)
-    progress.say(f"fetching {codename}'s libvirt and QEMU")
-    progress.run([*apt, "install", "--download-only", *PACKAGES], LOG, FETCHED)
+    progress.say(f"fetching {codename}'s packages")
+    progress.run([*apt, "install", "--download-only", *packages], LOG, FETCHED)
+    if alone:
+        # apt puts these where it is run.
+        command = ["env", f"--chdir={work}/archives", *apt, "download", *alone]
+        progress.run(command, LOG, FETCHED)
     return sorted((work / "archives").glob("*.deb"))
 
 
@@ -155,9 +154,4 @@ def unpack(packages: Iterable[Path], root: Path) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit("interrupted; run it again to go on")
-    except subprocess.CalledProcessError as error:
-        sys.exit(f"failed, status {error.returncode}: {' '.join(map(str, error.cmd))}")
+    progress.finish(main)

@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """nova.conf of the control processes, and one for each compute host."""
 
 import shlex
@@ -22,9 +12,10 @@ from devcloud.multinode.mariadb import MariaDB
 from devcloud.multinode.rabbitmq import RabbitMQ
 from devcloud.settings import CloudSettings
 
-#: A host that is dead must be noticed within a test's patience, and one that
-#: is merely slow must not be taken for dead.
-REPORT_INTERVAL, SERVICE_DOWN_TIME = 2, 10
+#: Seconds. A host that is dead must be noticed within a test's patience. One that is
+#: slow must not be taken for dead: until its first report, which comes several seconds
+#: after it is otherwise ready, Nova counts from when its service was first recorded.
+REPORT_INTERVAL, SERVICE_DOWN_TIME = 2, 60
 
 
 def write(

@@ -1,18 +1,9 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """A stand-in for neutron, as much of it as guests without a network need.
 
 Nova asks for security groups and for a server's ports even then. It gets
-empty lists.
+empty lists. Of a server whose request names no network, as in API 2.1, it asks
+for the project's quota of ports: there is no limit.
 """
 
 import json
@@ -53,6 +44,8 @@ class Network:
             return "200 OK", self.versions
         if method == "GET" and parts[0] == "v2.0" and len(parts) == 2:
             return "200 OK", {parts[1].removesuffix(".json").replace("-", "_"): []}
+        if method == "GET" and parts[:2] == ["v2.0", "quotas"] and len(parts) == 3:
+            return "200 OK", {"quota": {}}
         return "404 Not Found", {
             "NeutronError": {
                 "type": "NotFound",

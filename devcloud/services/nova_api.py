@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """Nova's API in a cloud with several hosts, where it is a process of its own.
 
 It has access to Nova's databases. So it makes them, and it is the one to see
@@ -25,6 +15,7 @@ from devcloud.services import Service, nova_databases, web
 from devcloud.services.host_mappings import map_hosts
 
 DATABASES, CONDUCTOR = "nova-databases", "nova-conductor"
+COMPUTE = "nova-compute"
 TIMEOUT = 120.0
 
 
@@ -41,6 +32,7 @@ def run(service: Service) -> None:
     _report_ready(service, CONDUCTOR)
     nodes = {node.name for node in service.settings.nodes}
     _until("all hosts have reported what they have", lambda: _reported() == nodes)
+    _until("all hosts are up for Nova", lambda: _up() >= nodes)
     map_hosts()
     web.serve(service, application)
 
@@ -85,6 +77,16 @@ def _reported() -> set[str]:
 
     nodes = objects.ComputeNodeList.get_all(admin)
     return {node.host for node in nodes if complete(node)}
+
+
+def _up() -> set[str]:
+    """The hosts to which the scheduler would now send a server."""
+    from nova import context, objects, servicegroup
+
+    admin = context.get_admin_context()
+    group = servicegroup.API()
+    services = objects.ServiceList.get_by_binary(admin, COMPUTE)
+    return {service.host for service in services if group.service_is_up(service)}
 
 
 def _until(what: str, condition: Callable[[], bool]) -> None:

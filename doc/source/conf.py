@@ -1,16 +1,7 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """Sphinx settings."""
 
+import importlib.metadata
 import pathlib
 import sys
 
@@ -20,11 +11,12 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parents[1])]
 
 project = "sev_driver"
 copyright = "sev_driver contributors"
+release = version = importlib.metadata.version("sev_driver")
 extensions = [
     "matplotlib.sphinxext.plot_directive",
     "doctor_screen",
     "oslo_config.sphinxext",
-    "reckoned",
+    "computed",
     "reno.sphinxext",
 ]
 master_doc = "index"
@@ -41,7 +33,8 @@ html_static_path = ["_static"]
 html_css_files = ["sev_driver.css"]
 html_show_sourcelink = False
 html_theme_options = {
-    "description": "OpenStack Nova guests with memory encrypted by AMD SEV",
+    "description": "OpenStack Nova guests with memory encrypted by AMD SEV. "
+    f"Version {version}",
     "fixed_sidebar": True,
     "page_width": "1100px",
     "sidebar_width": "250px",
@@ -73,6 +66,13 @@ man_pages = [
         "man/sev-driver-link",
         "sev-driver-link",
         "have nova-compute find sev_driver",
+        "",
+        1,
+    ),
+    (
+        "man/sev-owner",
+        "sev-owner",
+        "launch digests and inputs of SEV-SNP guests, for their owner",
         "",
         1,
     ),

@@ -1,13 +1,13 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 
-"""Console scripts: arguments in, exit status out."""
+"""The console scripts.
+
+::
+
+    capabilities  sev-capabilities: what the driver would conclude of another host.
+    doctor        sev-doctor: what keeps a host from running encrypted guests.
+    doctor_cloud  sev-doctor cloud and sev-doctor plan: the same of a cloud.
+    link          sev-driver-link: make the driver loadable where Nova is elsewhere.
+    owner         sev-owner: launch digests and inputs, for the owner of a guest.
+    output        What the scripts share: printing, and writing a file.
+"""

@@ -1,19 +1,9 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
-"""sev-capabilities: what the driver would conclude of a host that is far away.
+# SPDX-License-Identifier: Apache-2.0
 
-Everything that it goes by comes from files and arguments, nothing from the
-machine it runs on; it needs neither Nova nor libvirt. The conclusion is the
-driver's own code.
+"""sev-capabilities: what the driver would detect on another host.
+
+All facts come from files and arguments, none from the machine it runs on. It needs
+neither Nova nor libvirt. The driver's own code decides.
 """
 
 from __future__ import annotations
@@ -25,22 +15,28 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from sev_driver import firmware_folders, misc_cgroup
-from sev_driver.capabilities import HostCapabilities
-from sev_driver.cpuid import MemoryEncryptionLeaf
-from sev_driver.detection import conclude
-from sev_driver.domain_capabilities import DomainCapabilities
-from sev_driver.exceptions import DetectionError, MalformedCapabilities
-from sev_driver.facts import (
-    HostFacts,
-    KvmParameter,
-    KvmParameters,
-    SevDevice,
-    Version,
-    Versions,
-    parse_version,
-)
-from sev_driver.kvm import VmTypes
+from sev_driver.cmd import output
+
+PROGRAM = "sev-capabilities"
+
+with output.required_modules(PROGRAM):
+    from sev_driver.exceptions import DetectionError, MalformedCapabilities
+    from sev_driver.host import firmware_dirs
+    from sev_driver.host.capabilities import HostCapabilities
+    from sev_driver.host.cpuid import MemoryEncryptionLeaf
+    from sev_driver.host.detection import detect
+    from sev_driver.host.domain_capabilities import DomainCapabilities
+    from sev_driver.host.facts import (
+        HostFacts,
+        KvmParameter,
+        KvmParameters,
+        SevDevice,
+        Version,
+        Versions,
+        VmTypes,
+        parse_misc,
+        parse_version,
+    )
 
 _PARAMETERS = ("sev", "sev_es", "sev_snp", "ciphertext_hiding_asids")
 _FOLDER = "/sys/module/kvm_amd/parameters"
@@ -51,8 +47,8 @@ _FILE_BYTES = 16 * 1024 * 1024
 _DEVICE = {"yes": True, "no": False, "unknown": None}
 
 _DESCRIPTION = """\
-Say what sev_driver concludes of a host, from what was written down there.
-What is not given is unknown, as it is to a nova-compute that may not read it.
+Say what sev_driver detects on a host, from files that were saved there. What is not
+given counts as unknown, as for a nova-compute that cannot read it.
 """
 
 _EPILOG = """\
@@ -66,8 +62,8 @@ Here:
   %(prog)s --domain-capabilities domcaps.xml --kvm-parameter sev=Y \\
       --kvm-parameter sev_es=N --cpuid cpuid.txt --misc-capacity misc.txt
 
-Exit status: 0 when there is a conclusion, whatever it is; 2 when an argument
-or a file is not what it should be.
+Exit status: 0 if there is a result, whatever it is; 2 if an argument or a file is
+wrong.
 """
 
 
@@ -79,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         facts = gather(options)
     except (DetectionError, OSError, ValueError) as error:
         _refuse(parser, error)
-    print(json.dumps(as_json(conclude(facts)), indent=2))
+    output.say(PROGRAM, json.dumps(as_json(detect(facts)), indent=2) + "\n")
     return 0
 
 
@@ -114,14 +110,14 @@ def gather(options: argparse.Namespace) -> HostFacts:
         vendor=options.vendor,
         device=SevDevice(_DEVICE[options.dev_sev]),
         cpuid=options.cpuid and MemoryEncryptionLeaf.from_file(_read(options.cpuid)),
-        misc_capacity=misc_cgroup.parse(_read(misc).decode("ascii", "replace"))
+        misc_capacity=parse_misc(_read(misc).decode("ascii", "replace"))
         if misc
         else {},
         vm_types=None if options.vm_types is None else VmTypes(options.vm_types),
         versions=Versions(
             options.libvirt_version, options.qemu_version, options.kernel_version
         ),
-        firmware=firmware_folders.read(folders) if folders else None,
+        firmware=firmware_dirs.read(folders) if folders else None,
         es_beside_snp=options.es_beside_snp,
     )
 
@@ -194,12 +190,7 @@ def _number(text: str) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="sev-capabilities",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = output.new_parser(PROGRAM, _DESCRIPTION, _EPILOG, allow_abbrev=True)
     add = parser.add_argument
     add(
         "--domain-capabilities",
@@ -222,7 +213,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_number,
         help="the same as --kvm-parameter ciphertext_hiding_asids=N",
     )
-    add("--cpuid", metavar="FILE", help="cpuid -1 -r's text, or the leaf's 16 bytes")
+    add("--cpuid", metavar="FILE", help="the text of cpuid -1, or the leaf's 16 bytes")
     add("--misc-capacity", metavar="FILE", help="the file of the root control group")
     add("--vm-types", metavar="BITS", type=_number, help="KVM_CAP_VM_TYPES's answer")
     add(

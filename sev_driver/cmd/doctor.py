@@ -1,76 +1,69 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
-"""sev-doctor: what keeps encrypted guests from running, and how to mend it."""
+# SPDX-License-Identifier: Apache-2.0
+
+"""sev-doctor: what keeps encrypted guests from running, and what to do about it."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import datetime
-import importlib.metadata
 import json
 import os
+import platform
 import re
-import shutil
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from collections.abc import Sequence
+from typing import Any
 
-from sev_driver.cmd import doctor_output
-from sev_driver.cmd.doctor_cloud_arguments import add_cloud, add_plan
-from sev_driver.doctor import render
-from sev_driver.doctor.archive import (
-    PACKED_BYTES,
-    Archive,
-    MalformedArchive,
-    Recording,
-    pack,
-    unpack,
-)
-from sev_driver.doctor.categories import NODES
-from sev_driver.doctor.diagnosis import diagnose
-from sev_driver.doctor.evidence import Evidence
-from sev_driver.doctor.gather import gather
-from sev_driver.doctor.libvirt_questions import DEFAULT_URI, Libvirt, Nobody
-from sev_driver.files import HERE
-from sev_driver.model import MemoryEncryptionModel
+from sev_driver.cmd import output
+
+PROGRAM = "sev-doctor"
+
+with output.required_modules(PROGRAM):
+    from sev_driver.doctor.host import report
+    from sev_driver.doctor.host.archive import (
+        PACKED_BYTES,
+        Archive,
+        MalformedArchive,
+        Recording,
+        pack,
+        unpack,
+    )
+    from sev_driver.doctor.host.diagnosis import NODES, diagnose
+    from sev_driver.doctor.host.evidence import Evidence
+    from sev_driver.doctor.host.gather import gather
+    from sev_driver.doctor.host.libvirt import DEFAULT_URI, Libvirt, Nobody
+    from sev_driver.doctor.text import Origin, Style
+    from sev_driver.host.files import LOCAL
+    from sev_driver.model import MemoryEncryptionModel
+    from sev_driver.nova_release import NEWEST_NOVA, OLDEST_NOVA
 
 _DESCRIPTION = """\
-Say whether an encrypted guest would run on this host, what keeps it from running,
-and how to mend it. Nothing is changed. As root it sees most.
+Say whether encrypted guests can run on this host, what prevents them, and what to do.
+Nothing is changed. Run it as root: other users cannot read all that is checked.
 """
 
 _EPILOG = """\
-Without --generation all generations are shown, and the exit status is AMD SEV's.
+Without --model, all models are checked, and the exit status is AMD SEV's.
 
-Exit status: 0 when a guest of the generation would run, as far as could be looked at
-(the last lines say what could not, and "not_looked_at" of --json), 1 when not, or when
-that cannot be told, 2 when an argument or a file is not what it should be.
+Exit status: 0 if a guest of the model would run, as far as could be checked (the last
+lines, and "not_looked_at" of --json, say what could not be), 1 if it would not, or if
+that cannot be found out, 2 if an argument or a file is wrong.
 """
 
-#: Longer lines read badly.
-_WIDTH = 100
-
-#: Each adds its own parser, whose default ``run`` takes the options and returns the
-#: exit status: ``commands.add_parser("cloud", help=...).set_defaults(run=...)``.
-_COMMANDS: tuple[Callable[[Any], None], ...] = (add_cloud, add_plan)
-
-_GENERATIONS = {
-    model.value.removeprefix("amd-"): model for model in MemoryEncryptionModel
+#: What --model takes: as in hw:mem_encryption_model, and shorter.
+_MODELS = {
+    name: model
+    for model in MemoryEncryptionModel
+    for name in (model.value, model.value.removeprefix("amd-"))
+} | {
+    "es": MemoryEncryptionModel.AMD_SEV_ES,
+    "snp": MemoryEncryptionModel.AMD_SEV_SNP,
 }
 
 #: Options that no command takes, and where argparse puts them.
 _OF_THE_HOST = {
-    "--generation": "generation",
+    "--model": "model",
     "--save": "save",
     "--from": "archive",
     "--nova-conf": "nova_conf",
@@ -80,7 +73,7 @@ _OF_THE_HOST = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point of the console script."""
+    """Run sev-doctor; return its exit status."""
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.command:
@@ -93,129 +86,240 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _refuse_options_of_the_host(
     parser: argparse.ArgumentParser, options: argparse.Namespace
 ) -> None:
-    """A command reads no host: who names one's options expects what is not done."""
+    """Refuse an option that a command would ignore: it reads no host."""
     for name, where in _OF_THE_HOST.items():
         if getattr(options, where) != parser.get_default(where):
-            parser.error(f"{name} is of a host, and {options.command} looks at none")
+            parser.error(f"{name} does not apply to {options.command}")
     if options.quiet and options.command == "plan":
-        parser.error("--quiet is of a host and of cloud; a plan is never silent")
+        parser.error("--quiet does not apply to plan")
 
 
 def _host(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     if options.save and options.archive:
-        parser.error("--save writes what was read here, --from reads it elsewhere")
+        parser.error("--save and --from exclude each other")
     if options.nova_conf and options.archive:
-        parser.error("--nova-conf is read here, and --from has what was read elsewhere")
+        parser.error(
+            "--nova-conf and --from exclude each other: an archive holds the "
+            "nova.conf of its host"
+        )
     for path in options.nova_conf:
         if not os.path.exists(path):
-            _refuse(parser, f"{path} cannot be read: there is no such file")
-    evidence = _saved(parser, options) if options.archive else _here(parser, options)
-    asked = _GENERATIONS.get(options.generation, MemoryEncryptionModel.AMD_SEV)
+            output.refuse(PROGRAM, f"{path} cannot be read: there is no such file")
+    evidence, origin = _saved(options) if options.archive else _here(options)
     evidence = dataclasses.replace(evidence, guest_mib=options.guest_memory)
-    models = () if options.generation else tuple(MemoryEncryptionModel)
+    models = () if options.model else tuple(MemoryEncryptionModel)
+    asked = options.model or MemoryEncryptionModel.AMD_SEV
     diagnosis = diagnose(NODES, evidence, asked, models)
     if options.json:
-        doctor_output.say(json.dumps(render.as_json(diagnosis), indent=2) + "\n")
+        text = json.dumps(report.as_json(diagnosis, origin), indent=2) + "\n"
     else:
-        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        width = min(shutil.get_terminal_size().columns, _WIDTH)
-        text = render.as_text(diagnosis, width, colour, options.verbose, options.quiet)
-        doctor_output.say(text)
+        style = Style(output.width(), output.shows_colour(), options.verbose)
+        text = report.as_text(diagnosis, style, quiet=options.quiet)
+    output.say(PROGRAM, text)
     return diagnosis.exit_status
 
 
-def _here(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Evidence:
-    """Read this machine, and write down what was read where --save asks for it."""
-    recording = Recording(HERE)
+def _here(options: argparse.Namespace) -> tuple[Evidence, Origin]:
+    """Read this host, and save what was read if --save says so."""
+    recording = Recording(LOCAL)
     libvirt = Libvirt(options.connect)
+    if not options.quiet:
+        output.progress(
+            PROGRAM, "reading this host; importing Nova may take half a minute"
+        )
     try:
         evidence = gather(recording, libvirt, options.nova_conf)
     finally:
         libvirt.close()
+    now = datetime.datetime.now(datetime.timezone.utc)
+    origin = Origin(
+        output.version(), platform.node(), now.isoformat(timespec="seconds")
+    )
     if options.save:
-        now = datetime.datetime.now(datetime.timezone.utc)
-        date = now.isoformat(timespec="seconds")
-        try:
-            archive = Archive(date, _version(), recording.answers)
-            doctor_output.write(options.save, pack(archive))
-        except OSError as error:
-            _refuse(parser, f"{options.save} cannot be written: {error.strerror}")
-    return evidence
+        _save(options.save, recording, origin)
+    return evidence, origin
 
 
-def _saved(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Evidence:
+def _save(path: str, recording: Recording, origin: Origin) -> None:
+    data = pack(Archive(origin.date, origin.version, recording.answers, origin.host))
+    try:
+        output.write(path, data)
+    except OSError as error:
+        output.refuse(PROGRAM, f"{path} cannot be written: {error.strerror}")
+    output.note(PROGRAM, f"wrote {path} ({len(data)} bytes)")
+
+
+def _saved(options: argparse.Namespace) -> tuple[Evidence, Origin]:
     try:
         with open(options.archive, "rb") as file:
             archive = unpack(file.read(PACKED_BYTES + 1))
     except (OSError, MalformedArchive) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
-        _refuse(parser, f"{options.archive} cannot be read: {why}")
-    return gather(archive, Nobody())
+        output.refuse(PROGRAM, f"{options.archive} cannot be read: {why}")
+    origin = Origin(output.version(), archive.host, archive.date)
+    return gather(archive, Nobody()), origin
 
 
-def _refuse(parser: argparse.ArgumentParser, why: str) -> NoReturn:
-    """End in one line: it is no matter of how the command is written."""
-    parser.exit(2, f"{parser.prog}: {why}\n")
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("sev_driver")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
+def _model(text: str) -> MemoryEncryptionModel:
+    model = _MODELS.get(text.lower())
+    if model is None:
+        names = ", ".join(model.value for model in MemoryEncryptionModel)
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of {names}")
+    return model
 
 
 def _size(text: str) -> int:
     if not re.fullmatch(r"[1-9]\d{0,8}", text, re.ASCII):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of MiB such as 2048")
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of MiB, as 2048 is")
     return int(text)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="sev-doctor",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = output.new_parser(PROGRAM, _DESCRIPTION, _EPILOG)
     commands = parser.add_subparsers(
-        title="commands", metavar="COMMAND", dest="command", help="none: this host"
+        title="commands",
+        metavar="COMMAND",
+        dest="command",
+        help="without one, this host is checked",
     )
-    for add_command in _COMMANDS:
-        add_command(commands)
+    add_cloud(commands)
+    add_plan(commands)
     add = parser.add_argument
-    add("--generation", choices=_GENERATIONS, help="look at this one alone")
+    add(
+        "--model",
+        "--generation",
+        type=_model,
+        metavar="MODEL",
+        help="check only amd-sev, amd-sev-es or amd-sev-snp; --generation is the "
+        "former name of this option",
+    )
     add("--json", action="store_true", help="print JSON")
-    add("--verbose", action="store_true", help="tell also what is read")
-    add("--quiet", action="store_true", help="print only what is wrong")
-    add("--save", metavar="FILE", help="write all that was read into one archive")
+    add("--verbose", action="store_true", help="also print what each check reads")
+    add("--quiet", action="store_true", help="print only failures and warnings")
+    add("--save", metavar="FILE", help="save everything that was read to FILE")
     add(
         "--from",
         dest="archive",
         metavar="FILE",
-        help="judge such an archive instead of this machine",
+        help="check such a file instead of this host",
     )
     add(
         "--nova-conf",
         metavar="FILE",
         action="append",
         default=[],
-        help="nova-compute's configuration; repeat it in nova-compute's order",
+        help="a configuration file of nova-compute; repeat it in the order in which "
+        "nova-compute reads them",
     )
     add(
         "--guest-memory",
         metavar="MIB",
         type=_size,
         default=2048,
-        help="of the guests that are to fit (%(default)s)",
+        help="memory of each guest that must fit (%(default)s)",
     )
     add(
         "--connect",
         metavar="URI",
         default=DEFAULT_URI,
-        help="libvirt's (%(default)s)",
+        help="libvirt's URI (%(default)s)",
     )
+    return parser
+
+
+_CLOUD = """\
+Check the flavors, images, hosts and slots of a cloud with your OpenStack credentials.
+Nothing is changed. An administrator's credentials show everything; with a user's, some
+checks are skipped.
+"""
+
+_PLAN = """\
+Say whether an encrypted guest of a flavor and an image would boot, on which hosts, and
+with which libvirt domain. Nothing is created or changed. Without --flavor no cloud is
+asked: only the given keys are checked.
+"""
+
+_CLOUD_STATUS = """\
+Exit status: 0 if nothing fails, 1 if something does, 2 if an argument is wrong or the
+cloud cannot be asked. With --upgrade-check: 0 if everything is fine, 1 if there is a
+warning or something cannot be read, 2 if something fails or an argument is wrong, 255
+if the cloud cannot be asked.
+"""
+
+_PLAN_STATUS = """\
+Exit status: 0 if the guest would boot, 1 if it would not or if nothing asks for
+encryption, 2 if an argument is wrong or the cloud cannot be asked.
+"""
+
+
+def add_cloud(commands: Any) -> None:
+    """Add ``cloud`` to the commands of sev-doctor."""
+    parser = _command_parser(
+        commands,
+        "cloud",
+        "check flavors, images, hosts, slots",
+        _CLOUD,
+        _CLOUD_STATUS,
+    )
+    parser.add_argument(
+        "--quiet",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="print only failures and warnings",
+    )
+    parser.add_argument(
+        "--upgrade-check",
+        action="store_true",
+        help='end with the exit status of "nova-status upgrade check"',
+    )
+    parser.set_defaults(run=_cloud)
+
+
+def add_plan(commands: Any) -> None:
+    """Add ``plan`` to the commands of sev-doctor."""
+    parser = _command_parser(commands, "plan", "would it boot?", _PLAN, _PLAN_STATUS)
+    add = parser.add_argument
+    add("--flavor", metavar="NAME", help="a flavor's name or id")
+    add("--image", metavar="NAME", help="an image's name or id")
+    key: Any = {"metavar": "KEY=VALUE", "action": "append", "default": []}
+    add("--property", help="a key that the flavor shall have", **key)
+    add("--image-property", help="a property that the image shall have", **key)
+    parser.set_defaults(run=_plan)
+
+
+def _cloud(options: argparse.Namespace) -> int:
+    status: int = _doctor_cloud().cloud(options)
+    return status
+
+
+def _plan(options: argparse.Namespace) -> int:
+    status: int = _doctor_cloud().plan(options)
+    return status
+
+
+def _doctor_cloud() -> Any:
+    """Import what only the commands need: a check of this host is faster without it."""
+    with output.required_modules(PROGRAM):
+        from sev_driver.cmd import doctor_cloud
+    return doctor_cloud
+
+
+def _command_parser(
+    commands: Any, name: str, title: str, description: str, epilog: str
+) -> argparse.ArgumentParser:
+    parser = output.add_command(commands, name, title, description, epilog)
+    add = parser.add_argument
+    add("--os-cloud", metavar="NAME", help="a cloud of clouds.yaml")
+    add(
+        "--nova-release",
+        type=int,
+        choices=range(OLDEST_NOVA, NEWEST_NOVA + 1),
+        metavar="N",
+        help="check for Nova release N, 27 to 34, such as before an upgrade",
+    )
+    # The host's own options of these names are taken before the command's.
+    add("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
+    add("--verbose", action="store_true", default=argparse.SUPPRESS, help="print more")
     return parser
 
 

@@ -1,41 +1,34 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 
-"""sev-doctor cloud and sev-doctor plan: what a cloud's credentials show."""
+"""sev-doctor cloud and sev-doctor plan: checks of a cloud, by its APIs."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import datetime
 import json
-import os
-import shutil
-import sys
+import platform
 from typing import Any
 
-from sev_driver import asked
-from sev_driver.cmd import doctor_output
-from sev_driver.doctor import candidates, cloud_reader, cloud_report, dry_run
-from sev_driver.doctor.cloud_facts import (
-    NEWEST_NOVA,
-    Cloud,
-    Flavor,
-    Image,
-    Unread,
+from sev_driver.cmd import output
+from sev_driver.doctor.cloud import (
+    allocation_candidates,
+    api,
+    report,
+    unreadable_models,
 )
-from sev_driver.doctor.cloud_session import CloudSession, Unreachable
-from sev_driver.doctor.finding import exit_status
-from sev_driver.doctor.pairing import fitting
+from sev_driver.doctor.cloud import plan as dry_run
+from sev_driver.doctor.cloud.api import CloudSession, Unreachable
+from sev_driver.doctor.cloud.compatibility import fitting
+from sev_driver.doctor.cloud.facts import Cloud, Flavor, Image, Unavailable
+from sev_driver.doctor.findings import exit_status, upgrade_status
+from sev_driver.doctor.text import Origin, Style
+from sev_driver.guest import request
+from sev_driver.model import SEV_SNP
+from sev_driver.nova_release import NEWEST_NOVA, releases_that_cannot_read
 
+_PROGRAM = "sev-doctor"
 #: What an image is called that is only given by its properties.
 _GIVEN = "the image of --image-property"
 
@@ -44,9 +37,14 @@ class _Misuse(Exception):
     """An argument that is not what it should be, in words."""
 
 
+#: What ``nova-status upgrade check`` ends with if it cannot check.
+_UPGRADE_CHECK_ERROR = 255
+
+
 def cloud(options: argparse.Namespace) -> int:
-    """Run ``sev-doctor cloud``; its exit status."""
-    return _guarded(options, _cloud)
+    """Run ``sev-doctor cloud``; return its exit status."""
+    error = _UPGRADE_CHECK_ERROR if options.upgrade_check else 2
+    return _guarded(options, _cloud, error)
 
 
 def plan(options: argparse.Namespace) -> int:
@@ -54,21 +52,22 @@ def plan(options: argparse.Namespace) -> int:
     return _guarded(options, _plan)
 
 
-def _guarded(options: argparse.Namespace, command: Any) -> int:
+def _guarded(options: argparse.Namespace, command: Any, on_error: int = 2) -> int:
     try:
         status: int = command(options)
     except (Unreachable, _Misuse) as error:
-        print(f"sev-doctor {options.command}: {error}.", file=sys.stderr)
-        return 2
+        output.note(f"{_PROGRAM} {options.command}", f"{error}.")
+        return on_error
     return status
 
 
-def _colour() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+def _style(options: argparse.Namespace) -> Style:
+    return Style(output.width(), output.shows_colour(), options.verbose)
 
 
-def _width() -> int:
-    return min(shutil.get_terminal_size().columns, cloud_report.WIDTH)
+def _origin() -> Origin:
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return Origin(output.version(), platform.node(), now.isoformat(timespec="seconds"))
 
 
 def _release(session: CloudSession, options: argparse.Namespace) -> int:
@@ -77,41 +76,64 @@ def _release(session: CloudSession, options: argparse.Namespace) -> int:
     possible = session.releases()
     if len(possible) > 1:
         both = " or ".join(map(str, possible))
-        told = f"Nova is release {both}, {possible[-1]} is taken; --nova-release tells"
-        print(f"sev-doctor {options.command}: {told}.", file=sys.stderr)
+        output.note(
+            f"{_PROGRAM} {options.command}",
+            f"Nova is release {both}; {possible[-1]} is assumed. Set it with "
+            "--nova-release.",
+        )
     return possible[-1]
 
 
 def _read(session: CloudSession, nova: int, catalogue: bool = True) -> Cloud:
-    """:param catalogue: whether flavors and images are wanted, too."""
+    """Read the facts of the cloud.
+
+    :param catalogue: true to read flavors and images, too.
+    """
     none: tuple[Any, ...] = ()
-    reader = cloud_reader
     return Cloud(
         nova,
-        session.part("the list of flavors", lambda: reader.flavors(session))
+        session.part("the list of flavors", lambda: api.flavors(session))
         if catalogue
         else none,
-        session.part("the list of images", lambda: reader.images(session))
+        session.part("the list of images", lambda: api.images(session))
         if catalogue
         else none,
-        session.part("the list of services", lambda: reader.computes(session)),
-        session.part("Placement", lambda: reader.slots(session)),
+        session.part("the list of services", lambda: api.computes(session)),
+        session.part("Placement", lambda: api.slots(session)),
     )
+
+
+def _with_servers(session: CloudSession, cloud: Cloud) -> Cloud:
+    """Return the cloud with its servers, where some may be a danger to an upgrade.
+
+    Nova 32 and later shows of each server the model that it keeps of its image; before,
+    the server's image shows it.
+    """
+    newest = session.releases()[-1]
+    shown = newest >= 32 and cloud.nova in releases_that_cannot_read(SEV_SNP.value)
+    if not shown and not unreadable_models.images(cloud):
+        return cloud
+    servers = session.part(
+        "the list of servers",
+        lambda: api.servers(session, with_properties=newest >= 31),
+    )
+    return dataclasses.replace(cloud, servers=servers)
 
 
 def _cloud(options: argparse.Namespace) -> int:
     session = CloudSession(options.os_cloud)
-    cloud = _read(session, _release(session, options))
-    findings = cloud_report.judge(cloud)
+    nova = _release(session, options)
+    if not options.quiet:
+        output.progress(_PROGRAM, "reading flavors, images, hosts and slots")
+    cloud = _with_servers(session, _read(session, nova))
+    findings = report.check_cloud(cloud)
     if options.json:
-        found = cloud_report.cloud_json(cloud, findings)
-        doctor_output.say(json.dumps(found, indent=2) + "\n")
+        found = report.cloud_json(cloud, findings, _origin())
+        text = json.dumps(found, indent=2) + "\n"
     else:
-        text = cloud_report.cloud_text(
-            cloud, findings, _width(), _colour(), options.verbose, options.quiet
-        )
-        doctor_output.say(text)
-    return exit_status(findings)
+        text = report.cloud_text(cloud, findings, _style(options), quiet=options.quiet)
+    output.say(_PROGRAM, text)
+    return (upgrade_status if options.upgrade_check else exit_status)(findings)
 
 
 def _plan(options: argparse.Namespace) -> int:
@@ -125,19 +147,19 @@ def _plan(options: argparse.Namespace) -> int:
     else:
         plan = _in_the_cloud(options, specs, properties)
     if options.json:
-        doctor_output.say(json.dumps(cloud_report.plan_json(plan), indent=2) + "\n")
+        text = json.dumps(report.plan_json(plan, _origin()), indent=2) + "\n"
     else:
-        text = cloud_report.plan_text(plan, _width(), _colour(), options.verbose)
-        doctor_output.say(text)
+        text = report.plan_text(plan, _style(options))
+    output.say(_PROGRAM, text)
     return plan.exit_status
 
 
 def _alone(
     specs: dict[str, str], properties: dict[str, str], nova: int
 ) -> dry_run.DryRun:
-    nobody = Unread("no cloud was asked: that takes a --flavor", refused=True)
+    nobody = Unavailable("no cloud was asked: that takes a --flavor", refused=True)
     cloud = Cloud(nova, nobody, nobody, nobody, nobody)
-    image = asked.Image.of(_GIVEN, properties) if properties else None
+    image = request.ImageProperties.of(_GIVEN, properties) if properties else None
     flavor = Flavor("", "of --property", 1, 1024, 10, specs)
     return dry_run.run(flavor, image, cloud, nobody)
 
@@ -147,34 +169,39 @@ def _in_the_cloud(
 ) -> dry_run.DryRun:
     session = CloudSession(options.os_cloud)
     nova = _release(session, options)
-    flavors = session.part("flavors", lambda: cloud_reader.flavors(session))
+    flavors = session.part("flavors", lambda: api.flavors(session))
     flavor = _one("flavor", options.flavor, flavors)
     flavor = dataclasses.replace(flavor, extra_specs={**flavor.extra_specs, **specs})
     image = None
     if options.image is not None:
-        images = session.part("images", lambda: cloud_reader.images(session))
+        images = session.part("images", lambda: api.images(session))
         found: Image = _one("image", options.image, images)
         image = dataclasses.replace(
             found, properties={**found.properties, **properties}
         ).asked
     elif properties:
-        image = asked.Image.of(_GIVEN, properties)
+        image = request.ImageProperties.of(_GIVEN, properties)
     cloud = _read(session, nova, catalogue=False)
     return dry_run.run(flavor, image, cloud, _answers(session, flavor, image, nova))
 
 
 def _answers(
-    session: CloudSession, flavor: Flavor, image: asked.Image | None, nova: int
-) -> dry_run.Answers | Unread:
+    session: CloudSession,
+    flavor: Flavor,
+    image: request.ImageProperties | None,
+    nova: int,
+) -> dry_run.PlacementAnswers | Unavailable:
     try:
-        query = candidates.query(flavor, image or fitting(flavor, nova), nova)
+        query = allocation_candidates.query(
+            flavor, image or fitting(flavor, nova), nova
+        )
     except ValueError:
-        return Unread("there is nothing to ask for")  # the dry run says why
+        return Unavailable("there is nothing to ask for")  # the dry run says why
     return session.part(
         "Placement",
-        lambda: dry_run.Answers(
-            cloud_reader.candidates_for(session, query),
-            cloud_reader.with_free_slot(session),
+        lambda: dry_run.PlacementAnswers(
+            api.candidates_for(session, query),
+            api.with_free_slot(session),
         ),
     )
 
@@ -191,7 +218,7 @@ def _keys(texts: list[str]) -> dict[str, str]:
 
 def _one(kind: str, name: str, known: Any) -> Any:
     """Return the one of this name or id."""
-    if isinstance(known, Unread):
+    if isinstance(known, Unavailable):
         raise _Misuse(known.reason)
     named = [item for item in known if name in (item.name, item.id)]
     if not named:

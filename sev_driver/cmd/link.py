@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """sev-driver-link: make the driver loadable where Nova sits somewhere else.
 
@@ -29,6 +19,8 @@ import argparse
 import importlib
 import importlib.metadata
 import importlib.util
+import os
+import re
 import shutil
 import sys
 import warnings
@@ -48,8 +40,15 @@ __all__ = ["SEVDriver"]
 '''
 
 
+#: How Python says that a module lacks a name.
+_TOO_OLD = re.compile(
+    r"module '([\w.]{1,80})' has no attribute"
+    r"|cannot import name '\w{1,80}' from '([\w.]{1,80})'"
+)
+
+
 class LinkError(Exception):
-    """What is so, and what to do; for the operator."""
+    """The driver cannot be loaded or linked; the text says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def find_places() -> Places:
-    """Look both up without importing either."""
+    """Find Nova and sev_driver without importing them."""
     nova, ours = _folder("nova"), _folder("sev_driver")
     if nova is None:
         raise LinkError(
@@ -105,11 +104,16 @@ def find_places() -> Places:
 
 
 def check(places: Places) -> None:
-    """Do the very import that nova-compute does.
+    """Import the driver as nova-compute does.
 
     :raises LinkError: it fails
     """
     importlib.invalidate_caches()
+    try:
+        # The driver is a subclass of it.
+        importlib.import_module("nova.virt.libvirt.driver")
+    except Exception as error:
+        raise LinkError(_explain_nova(error)) from error
     try:
         # What nova.virt.driver.load_compute_driver calls.
         from nova.virt.driver import ComputeDriver
@@ -144,7 +148,7 @@ def link(places: Places) -> None:
 
 
 def remove(places: Places) -> None:
-    """Take the one file away, and what Python has compiled from it."""
+    """Remove the one file, and what Python has compiled from it."""
     if not places.link.exists():
         print(f"Nothing to remove: there is no {places.link}")
         return
@@ -181,13 +185,32 @@ def _explain(places: Places, error: Exception) -> str:
     if missing:
         return said + (
             f"The driver was found, but the module {missing}, which it needs, is not\n"
-            f"installed for {sys.executable}. Install what brings it."
+            f"installed for {sys.executable}. Install it."
         )
-    return said + "The driver was found, and fails as it is imported."
+    return said + "The driver was found, but its import fails."
+
+
+def _explain_nova(error: Exception) -> str:
+    """Say why Nova itself cannot be imported, and what to do about it."""
+    said = (
+        f"Nova itself cannot be imported; sev_driver is not the cause:\n"
+        f"    {type(error).__name__}: {error}\n"
+    )
+    if isinstance(error, ModuleNotFoundError):
+        return said + f"Install {error.name} for {sys.executable}."
+    if old := _TOO_OLD.search(str(error)):
+        module = (old[1] or old[2]).partition(".")[0]
+        distribution = module.replace("_", "-")
+        return said + (
+            f"{distribution} {_version(distribution)} is older than this Nova needs.\n"
+            "Install the version that Nova's requirements.txt names:\n"
+            f"    {sys.executable} -m pip install --upgrade {distribution}"
+        )
+    return said + "Repair the installation of Nova."
 
 
 def _spec_exists() -> bool:
-    """Whether Python finds the module, whatever becomes of importing it."""
+    """Return whether Python finds the module, even if its import fails."""
     try:
         return importlib.util.find_spec(MODULE) is not None
     except Exception as error:
@@ -195,7 +218,7 @@ def _spec_exists() -> bool:
 
 
 def _folder(package: str) -> Path | None:
-    """Return the folder of an installed package; one without a file is none."""
+    """Return the directory of an installed package; None for a mere namespace."""
     spec = importlib.util.find_spec(package)
     # The wheel's nova/ has no __init__.py: without Nova it is an empty namespace.
     return Path(spec.origin).parent if spec and spec.origin else None
@@ -213,9 +236,12 @@ def _python_of_nova_compute() -> str:
     script = shutil.which("nova-compute")
     if script is None:
         return "PYTHON"
+    if not os.path.isfile(script):
+        return "PYTHON"
     with open(script, "rb") as file:
-        first = file.readline().decode(errors="replace").strip()
-    return first.removeprefix("#!") if first.startswith("#!") else "PYTHON"
+        first = file.readline(200).decode(errors="replace").strip()
+    named = first.startswith("#!/") and first.isprintable()
+    return first.removeprefix("#!") if named else "PYTHON"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -224,12 +250,22 @@ def _parser() -> argparse.ArgumentParser:
         description="Let nova-compute find sev_driver where the two are installed in "
         "different places. Run it with the Python that runs nova-compute.",
     )
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"sev-driver-link {_version('sev_driver')}",
+        help="print the version of sev_driver and exit",
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
-        "--check", action="store_true", help="only say whether nova-compute finds it"
+        "--check",
+        action="store_true",
+        help="only check whether nova-compute can load the driver",
     )
     what.add_argument(
-        "--remove", action="store_true", help="take the file away that this wrote"
+        "--remove",
+        action="store_true",
+        help="remove the file that sev-driver-link wrote",
     )
     return parser
 

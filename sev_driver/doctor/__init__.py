@@ -1,13 +1,10 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 
-"""sev-doctor: what stands between a host, or a cloud, and an encrypted guest."""
+"""sev-doctor: what keeps a host or a cloud from running encrypted guests.
+
+::
+
+    findings  A finding, its verdict, and the check that it is of.
+    host      One host: what is read there, and the checks of it.
+    cloud     A cloud, by its APIs: flavors, images, hosts, slots, and a plan.
+"""

@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """The parts of the one-machine cloud that need no root and no cloud."""
 
 import contextlib
@@ -200,6 +190,7 @@ def test_a_management_command_that_fails_is_noticed() -> None:
     [
         ("GET", "/v2.0/ports", "200 OK", {"ports": []}),
         ("GET", "/v2.0/security-groups", "200 OK", {"security_groups": []}),
+        ("GET", "/v2.0/quotas/2c8e5b1f7d0a4936", "200 OK", {"quota": {}}),
         ("POST", "/v2.0/ports", "404 Not Found", None),
         ("GET", "/v2.0/ports/1", "404 Not Found", None),
     ],

@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """The QEMU wrapper: command lines in and out, refusals, slots."""
 
 import fcntl
@@ -150,6 +140,7 @@ def test_plain_sev_needs_locked_memory(monkeypatch, tmp_path, wanted, refused):
     assert refusals.refusal(platform, CommandLine([*argv, SNP_OBJECT])) == []
 
 
+SHARE = '{"driver":"vhost-user-fs-pci","id":"fs0","chardev":"c","tag":"t"}'
 FULL = Platform(sev_es=True, sev_snp=True, min_asid=6)
 NO_ES = Platform(min_asid=1)
 
@@ -160,6 +151,12 @@ NO_ES = Platform(min_asid=1)
         (FULL, guest(RAM), None),
         (FULL, guest(PLAIN), None),
         (FULL, guest(ES), None),
+        (FULL, CommandLine([*guest(RAM).original, "-device", SHARE]), None),
+        (
+            FULL,
+            CommandLine([*guest(ES).original, "-device", SHARE]),
+            "iommu_platform=true is not",
+        ),
         (FULL, guest(SNP_OBJECT, machine="q35"), None),
         (FULL._replace(sev_snp=False), guest(ES), None),
         (NO_ES, guest(PLAIN), None),

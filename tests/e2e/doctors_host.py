@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """A host for the doctor: the real libvirtd, a nova.conf, no other OpenStack.
 
 Its breaks are real as far as they can be: what is not the simulated hardware's is
@@ -91,7 +81,7 @@ class DoctorsHost:
     def __init__(self, state: Path, *options: str) -> None:
         self._state = state
         self._folder = state.parent
-        self._saved = self._folder / "saved.tar.gz"
+        self._saved = self._folder / "saved.json.gz"
         self.nova_conf = self._folder / "nova.conf"
         if not self.nova_conf.exists():
             self.nova_conf.write_text(NOVA_CONF)
@@ -157,7 +147,7 @@ class DoctorsHost:
 
     def _doctor(self, generation: str, *options: str) -> tuple[int, str]:
         words = [sys.executable, "-m", "sev_driver.cmd.doctor", *options]
-        words += ["--generation", generation, "--guest-memory", "256"]
+        words += ["--model", generation, "--guest-memory", "256"]
         return self.run(f"{shlex.join(words)} 2>&-", check=False)
 
     def start_guest(self, name: str, novas: bool = False) -> str:

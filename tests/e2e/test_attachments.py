@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """Devices that a running encrypted guest gets, at the driver's own interface.
 
 There is no Cinder, no Neutron and no device of the host to spare here. Nova's
@@ -54,6 +44,26 @@ call(guest.attach_device, device(
     "LibvirtConfigGuestDisk", source_type="file", source_path="/dev/null",
     target_dev="hda", target_bus="ide",
 ), **live)
+"""
+
+
+#: Cinder's part of a swap, the connections of both volumes, is left out.
+SWAP = """
+def raw(path, target):
+    return device(
+        "LibvirtConfigGuestDisk", source_type="file", source_path=path,
+        driver_name="qemu", driver_format="raw", target_dev=target, target_bus="virtio",
+    )
+call(guest.attach_device, raw(OLD, "vdx"), persistent=True, live=True)
+compute._connect_volume = compute._disconnect_volume = lambda *args, **kwargs: None
+compute._get_volume_encryption = lambda *args: {}
+compute._get_volume_config = lambda *args: raw(NEW, "vdx")
+call(compute.swap_volume, admin, {}, {}, server, "/dev/vdx", 0)
+"""
+#: As a soft reboot does it, once the guest has shut down.
+RESTART = """
+call(guest.poweroff)
+call(guest.launch)
 """
 
 
@@ -104,6 +114,41 @@ def test_a_volume_and_a_network_interface_come_and_go(
     assert extras(cloud, server, "--inactive") == []
 
 
+def test_a_volume_swap_is_kept_by_the_domains_next_start(
+    cloud: CloudFixture, server: Any, volume: Path
+) -> None:
+    """libvirt 9.0 refuses what Nova defines after the copy, the domain as it runs."""
+    new = volume.with_name("new")
+    subprocess.run(["qemu-img", "create", "-qf", "raw", new, "16M"], check=True)
+    paths = f"OLD, NEW = {str(volume)!r}, {str(new)!r}\n"
+
+    answers = as_nova_compute.ask(cloud, server, paths + SWAP)
+
+    assert [answer.text for answer in answers] == ["", ""]
+    assert_swapped(cloud, server, new)
+    assert_swapped(cloud, server, new, "--inactive")
+
+    # From here on it is persistent again: Nova undefines and defines it once more.
+    outcome = cloud.act(server, "createImage", {"name": "after-the-swap"})
+
+    assert outcome.result == "Success", outcome.details
+    assert_swapped(cloud, server, new, "--inactive")
+
+    answers = as_nova_compute.ask(cloud, server, RESTART)
+
+    assert [answer.text for answer in answers] == ["", ""]
+    assert_swapped(cloud, server, new)
+
+
+def assert_swapped(cloud: CloudFixture, server: Any, new: Path, *options: str) -> None:
+    (disk,) = extras(cloud, server, *options)
+    source = disk.find("source")
+    assert source is not None
+    assert source.get("file") == str(new)
+    assert disk.find("driver[@iommu='on']") is not None
+    assert cloud.domain(server).launch_security == "sev"
+
+
 def test_devices_of_the_host_and_ide_disks_are_refused(
     cloud: CloudFixture, server: Any
 ) -> None:
@@ -115,8 +160,8 @@ def test_devices_of_the_host_and_ide_disks_are_refused(
     for answer, found in zip(
         answers,
         (
-            "the guest has a PCI device of the host: ask for none.",
-            "the guest has a mediated device (vGPU): ask for none.",
+            "the guest has a PCI device of the host: use a flavor without one.",
+            "the guest has a mediated device (vGPU): use a flavor without one.",
             "is a PCI device of the host (SR-IOV): use a port of vnic type normal.",
             "disk hda is on an IDE bus: use virtio, scsi or sata.",
         ),

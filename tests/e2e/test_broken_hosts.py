@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """Ten broken hosts: the doctor names the cause first, and its advice mends each."""
 
 import re
@@ -53,7 +43,7 @@ def is_mended(host: DoctorsHost, generation: str = "sev") -> None:
     assert (told.status, told.failed) == (0, [])
 
 
-# Of these the advice is carried out in the firmware set-up, and by a reboot.
+# Of these the advice is carried out in the BIOS setup, and by a reboot.
 
 
 @pytest.mark.parametrize(
@@ -68,16 +58,16 @@ def is_mended(host: DoctorsHost, generation: str = "sev") -> None:
         (
             "sev-es",
             ("--sev-es", "--min-asid", "1"),
-            Break(
-                "bios.asids", "no ASID is left for SEV-ES", "SEV-ES ASID Space Limit"
-            ),
+            Break("bios.asids", "no slots for it", "SEV-ES ASID Space Limit"),
             ("--sev-es", "--min-asid", "6"),
         ),
         (
             "sev",
             ("--no-psp",),
             Break(
-                "kernel.secure-processor", "has made no /dev/sev", "take the power off"
+                "kernel.secure-processor",
+                "/dev/sev does not exist",
+                "power the host off once",
             ),
             ("--psp",),
         ),
@@ -197,7 +187,8 @@ def test_all_slots_are_taken(host: DoctorsHost) -> None:
     server = host.start_guest("instance-00000001", novas=True)
     host.start_guest("db")
     try:
-        seen = f"0 of 2 free; 1 held by servers of Nova ({server}), 1 held by guests of"
+        held = f"1 held by servers of Nova ({server}), 1 held by guests not managed"
+        seen = f"0 of 2 free; {held}"
         first = names_the_cause(host, Break("slots.free", seen, "virsh destroy db"))
         assert Advice(host, first["remedy"]).follow() == ["virsh destroy db"]
         is_mended(host)

@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """The consoles of an encrypted guest: its devices, and an answer at the port."""
 
 import socket
@@ -39,7 +29,7 @@ def has_iommu(device: etree._Element) -> bool:
 
 
 def first_bytes(port: int, count: int, say: bytes = b"") -> bytes:
-    with socket.create_connection((LOOPBACK, port), timeout=30) as connection:
+    with socket.create_connection((LOOPBACK, port), timeout=120) as connection:
         connection.sendall(say)
         return connection.recv(count, socket.MSG_WAITALL)
 
@@ -71,7 +61,7 @@ def test_serial(lab: Lab, server: Any) -> None:
     port = int(source.get("service", ""))
 
     # The firmware draws its screen there.
-    with socket.create_connection((LOOPBACK, port), timeout=30) as connection:
+    with socket.create_connection((LOOPBACK, port), timeout=120) as connection:
         lab.virsh("reset", server.instance_name)
         said, more = b"", b"-"
         while more and b"\x1b[" not in said:

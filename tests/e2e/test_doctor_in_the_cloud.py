@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """What the doctor says of a cloud, against what that cloud then does."""
 
 import importlib.resources
@@ -146,8 +136,8 @@ def test_a_no_is_the_drivers_own(
         assert found == check
         server = cloud.boot("no", flavor, image)
         assert server.status == "ERROR"
-        # What nobody asked Placement for, the driver tells as not given.
-        told = "gave it no slot" if check == "plan.slot" else seen
+        # Nobody has asked Placement for a slot: the driver names that it has none.
+        told = "has no slot" if check == "plan.slot" else seen
         assert told[:100] in server.fault["message"]
         assert (f"flavor {name}", check.replace("plan", "flavor")) in verdicts(
             doctor.json("cloud")

@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """sev-doctor as a user who may do nothing on the host."""
 
 import json
@@ -44,7 +34,7 @@ def test_it_says_what_it_may_not_see_and_claims_nothing_of_it(tmp_path: Path) ->
             host, tmp_path, Path(sys.base_prefix), Path(sys.prefix), REPOSITORY
         )
         doctor = [sys.executable, "-B", "-m", "sev_driver.cmd.doctor"]
-        doctor += ["--nova-conf", "/mnt/nova.conf", "--generation", "sev"]
+        doctor += ["--nova-conf", "/mnt/nova.conf", "--model", "amd-sev"]
         command = f"cd {REPOSITORY}; {NOBODY} {shlex.join(doctor)}"
         status, text = host.run(f"{command} 2>&-", check=False)
         _, told = host.run(f"{command} --json 2>&-", check=False)
@@ -55,7 +45,7 @@ def test_it_says_what_it_may_not_see_and_claims_nothing_of_it(tmp_path: Path) ->
     assert (failed["id"], status) == ("libvirt.reach", 1)
     assert "Permission denied" in failed["seen"]
     assert failed["remedy"].startswith("run sev-doctor as root")
-    assert "AMD SEV: whether a guest would run cannot be told; see libvirt." in text
+    assert "AMD SEV: whether a guest would run is not known; see libvirt." in text
     assert not any("does not run here" in each["seen"] for each in findings)
     # What needs no right is judged as ever: the processor, the kernel, nova.conf.
     assert sum(each["verdict"] == "pass" for each in findings) > 20

@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """An encrypted guest, from the flavor to libvirt and Placement."""
 
 from devcloud.testing import CloudFixture
@@ -35,6 +25,24 @@ def test_it_runs_encrypted_and_takes_a_slot_until_it_is_gone(
 
     assert cloud.usage() == {PROVIDER: 0}
     assert cloud.cloud.hosts[0].slots_in_use()["sev"] == 0
+
+
+def test_client_of_the_oldest_api_need_not_name_networks(
+    cloud: CloudFixture, encrypted_flavor: str, uefi_image: str
+) -> None:
+    request = {
+        "name": "oldest-api",
+        "flavorRef": encrypted_flavor,
+        "imageRef": uefi_image,
+    }
+    compute = cloud.connection.compute
+    answer = compute.post("/servers", json={"server": request}, microversion="2.1")
+    assert answer.ok, answer.text
+
+    server = cloud.built(compute.get_server(answer.json()["server"]["id"]))
+
+    assert server.status == "ACTIVE", server.fault
+    cloud.delete(server)
 
 
 def test_a_plain_guest_beside_it_has_none_of_this(

@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """SEV, SEV-ES and SEV-SNP on one host, whose slots two of them share."""
 
@@ -92,6 +82,60 @@ def test_it_lives_as_other_guests_do(split: Split, name: str) -> None:
     eventually("its slot is free", lambda: split.usage() == NONE_USED)
 
 
+#: What an image may say of devices and firmware, and words of the refusal, by model;
+#: None where the guest starts.
+SMM = "Secure Boot needs SMM, which AMD SEV-"
+PROPERTIES: dict[str, tuple[dict[str, str], dict[str, str | None]]] = {
+    "secure-boot-required": (
+        {"os_secure_boot": "required"},
+        {"sev": None, "es": SMM, "snp": SMM},
+    ),
+    "secure-boot-optional": ({"os_secure_boot": "optional"}, {"es": None, "snp": None}),
+    "viommu": (
+        {"hw_viommu_model": "virtio"},
+        {"sev": "a virtual IOMMU that libvirt rejects"},
+    ),
+    "virtio-devices": (
+        {
+            "hw_sound_model": "virtio",
+            "hw_video_model": "virtio",
+            "hw_input_bus": "virtio",
+            "hw_pointer_model": "usbtablet",
+            "hw_rng_model": "virtio",
+            "hw_qemu_guest_agent": "yes",
+            "hw_virtio_packed_ring": "true",
+        },
+        {"sev": None, "snp": None},
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("case", "name"),
+    [(case, name) for case, (_, words) in PROPERTIES.items() for name in words],
+)
+def test_what_an_image_says_of_devices_starts_or_is_refused_in_words(
+    split: Split, case: str, name: str
+) -> None:
+    properties, words = PROPERTIES[case]
+    stateless = {"hw_firmware_stateless": "true"} if name == "snp" else {}
+    image = split.make_image(
+        f"{case}-{name}", hw_firmware_type="uefi", **stateless, **properties
+    )
+
+    server = split.boot(name, split.parts[name][0], image)
+
+    wanted = words[name]
+    if wanted is None:
+        assert server.status == "ACTIVE", server.fault
+        split.see_encrypted(server, name)
+    else:
+        assert server.status == "ERROR"
+        assert wanted in server.fault["message"]
+    split.delete(server)
+    eventually("its slot is free", lambda: split.usage() == NONE_USED)
+
+
 #: As much of a kernel's header as QEMU looks at before it starts one.
 KERNEL = bytearray(64 * 1024)
 KERNEL[0x1F1] = 1  # sectors of its set-up code
@@ -126,7 +170,13 @@ def test_the_kernel_that_an_snp_guest_is_given_is_measured(split: Split) -> None
 def test_a_reboot_from_inside_ends_it_and_a_start_brings_it_back(
     split: Split, name: str
 ) -> None:
-    server = split.boot_one(name)
+    image = split.make_empty_image(
+        f"shell-{name}",
+        hw_firmware_type="uefi",
+        hw_firmware_stateless=str(name == "snp"),
+    )
+    server = split.boot(name, split.parts[name][0], image)
+    assert server.status == "ACTIVE", server.fault
     domain, compute = server.instance_name, split.connection.compute
 
     def type_reset() -> bool:
@@ -137,7 +187,7 @@ def test_a_reboot_from_inside_ends_it_and_a_start_brings_it_back(
                 time.sleep(0.2)
         return "shut off" in split.virsh("domstate", domain)
 
-    eventually("the guest reboots", type_reset, timeout=90)
+    eventually("the guest reboots", type_reset, timeout=180)
 
     # Its registers are encrypted: nobody can reset them, so QEMU ends.
     assert split.held() == {"sev": 0, "sev_es_snp": 0}
@@ -223,8 +273,8 @@ def test_debian_12_refuses_snp_in_words_and_runs_es(debian_12: Split) -> None:
     version = debian_12.virsh("version", "--daemon")
     if "libvirt 9." not in version:
         pytest.skip("this machine's libvirt knows SEV-SNP")
-    reason = "AMD SEV-SNP is off on this host: it needs libvirt 10.5.0 and QEMU 9.1.0"
-    assert reason in debian_12.log()
+    reason = "it needs libvirt 10.5.0 and QEMU 9.1.0"
+    assert f"AMD SEV-SNP is not available on this host: {reason}" in debian_12.log()
     assert debian_12.inventory() == {SEV: (10, 0), SEV_ES: (2, 0)}
 
     snp = debian_12.boot("snp", *debian_12.parts["snp"])

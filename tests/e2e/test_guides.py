@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """The manual's commands, run as they are written, in the order of its pages."""
 
 import sys
@@ -81,10 +71,13 @@ def clear(cloud: CloudFixture) -> None:
 
 
 def restart_nova(cloud: CloudFixture) -> None:
-    """With the compute_driver that is in nova.conf now."""
+    """With what the manual's commands have put into nova.conf."""
     text = (cloud.cloud.layout.etc("nova") / "nova.conf").read_text()
     driver = text.partition("compute_driver = ")[2].split()[0]
-    Restarts(cloud.cloud).restart_nova({"DEFAULT": {"compute_driver": driver}})
+    options = {"DEFAULT": {"compute_driver": driver}}
+    if "\nprepare_for_stock_nova = true\n" in text:
+        options["sev"] = {"prepare_for_stock_nova": "true"}
+    Restarts(cloud.cloud).restart_nova(options)
 
 
 @pytest.mark.parametrize("page", IN_A_CLOUD)

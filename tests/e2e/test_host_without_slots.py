@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """A host on which nothing can be encrypted: it says so, and is a host still."""
 
 from collections.abc import Iterator
@@ -48,5 +38,5 @@ def test_plain_guests_boot_and_encrypted_ones_do_not(
     assert cloud.domain(plain).launch_security is None
     assert encrypted.status == "ERROR"
     assert "No valid host was found" in encrypted.fault["message"]
-    assert "AMD SEV is off on this host: " in cloud.log()
+    assert "AMD SEV is not available on this host: " in cloud.log()
     assert cloud.usage() == {}

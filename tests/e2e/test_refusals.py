@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """What an encrypted guest cannot have: refused in words, and nothing changed."""
 
 import json
@@ -23,7 +13,7 @@ from devcloud.restarts import Restarts
 from devcloud.testing import CloudFixture
 
 BadRequest = openstack.exceptions.BadRequestException
-#: As Nova's API takes them for a flavor; tests/unit/test_translate.py has more.
+#: As the API takes them for a flavor; tests/unit/compute/test_nova_errors.py has more.
 TRUE = ("True", "YES", "on", "1", "t")
 FALSE = ("False", "NO", "off", "0", "f")
 
@@ -181,7 +171,7 @@ def test_a_vgpu_of_the_flavor(cloud: CloudFixture, uefi_image: str) -> None:
     placement.delete_resource_provider(gpu)
 
     assert server.status == "ERROR"
-    said = "resources:VGPU of flavor gpu is 1, a device of the host: an encrypted"
+    said = "resources:VGPU of flavor gpu is 1, a host device: encrypted guests"
     assert said in server.fault["message"]
 
 

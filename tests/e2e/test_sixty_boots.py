@@ -14,7 +14,7 @@ PROVIDER = "node1_amd_sev"
 SLOTS, BOOTS = 15, 60
 #: Requests, of one server each: all servers of a request share its fate.
 AT_ONCE = 60
-TIMEOUT = 240
+TIMEOUT = 480
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """[libvirt] num_memory_encrypted_guests, and what Placement is offered."""
 
 from lab import PROVIDER, Lab, eventually
@@ -27,8 +17,8 @@ def test_without_it_all_slots_are_offered(cloud: CloudFixture) -> None:
     log = cloud.log()
     assert "AMD SEV: 15 slots offered to Placement (maxGuests in libvirt's" in log
     # What they pin, by the spec's formula and by libvirt's advice.
-    assert "for 15 of them set [DEFAULT] reserved_host_memory_mb to " in log
-    assert "the host's own need and 480 to 3840 more" in log
+    assert "for 15 guests set [DEFAULT] reserved_host_memory_mb to " in log
+    assert "the memory the host itself needs plus 480 to 3840" in log
     assert "or limit /machine.slice to the host's " in log
 
 
@@ -43,7 +33,7 @@ def test_a_higher_number_is_overruled_by_the_hardware(lab: Lab) -> None:
     log = lab.log()
     assert "num_memory_encrypted_guests is 100, but this host has 15 slots" in log
     # Memory that is pinned cannot be overcommitted: said at the same time.
-    assert "ram_allocation_ratio is 1.5, but encrypted guests pin" in log
+    assert "ram_allocation_ratio is 1.5, but the memory of encrypted guests" in log
 
 
 def test_with_0_there_are_none(lab: Lab) -> None:
@@ -76,5 +66,5 @@ def test_prometheus_is_told_where_the_option_names_a_file(lab: Lab) -> None:
     lab.boot_encrypted()
     one_used = {**idle, "used": 1, "free": 3}
     eventually("one slot is used", lambda: slots() == one_used)
-    line = "sev_slots generation=amd-sev used=1 free=3 reserved=0 lost=0"
+    line = "sev_slots generation=amd-sev used=1 free=3 reserved=0 lost=0 model=amd-sev"
     assert line in lab.log()

@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """A host with every generation, and how a guest asks for each on this Nova."""
 
@@ -18,8 +8,8 @@ from collections.abc import Iterator
 import novas
 from nova_cloud import COMPUTE, UEFI, Cloud
 
-from sev_driver import traits
 from sev_driver.model import MemoryEncryptionModel
+from sev_driver.placement import providers
 
 SEV = MemoryEncryptionModel.AMD_SEV
 ES = MemoryEncryptionModel.AMD_SEV_ES
@@ -38,12 +28,11 @@ ASKED = {"hw:mem_encryption": "true"}
 def asking(model: MemoryEncryptionModel) -> dict[str, str]:
     """Return the flavor keys that ask for ``model`` on this Nova."""
     if model is SEV:
-        trait = {"trait:HW_CPU_X86_AMD_SEV": "required"}
-        return ASKED | (trait if novas.RELEASE < 32 else {})
+        return ASKED
     if (34 if model is SNP else 32) <= novas.RELEASE:
         return ASKED | {"hw:mem_encryption_model": model.value}
     slot = {"resources:MEM_ENCRYPTION_CONTEXT": "1"} if novas.RELEASE >= 32 else ASKED
-    name = traits.choose(model, traits.is_standard(model)).wanted
+    name = providers.choose(model, providers.is_standard(model)).wanted
     trait = {f"trait:{name}": "required"}
     return {"sev:model": model.value} | slot | trait
 

@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """What a running nova-compute finds out of its host, and at what cost."""
 
 import json
@@ -22,7 +12,7 @@ from nova.tests.fixtures import libvirt as fakelibvirt
 from nova_cloud import COMPUTE, SLOTS, Cloud
 from with_driver import SEV_DRIVER, STOCK_DRIVER
 
-from sev_driver import host
+from sev_driver.host.libvirt_connection import LibvirtClient
 from sev_driver.model import MemoryEncryptionModel
 
 SEV, SEV_ES, SEV_SNP = MemoryEncryptionModel
@@ -52,7 +42,7 @@ def test_launch_security_without_its_types_is_no_error() -> None:
             cloud._run_periodics()
         assert set(cloud.providers()) == {COMPUTE, f"{COMPUTE}_amd_sev"}
         assert cloud.slots() == SLOTS
-        assert cloud.log.count("AMD SEV-SNP is off on this host") == 1
+        assert cloud.log.count("AMD SEV-SNP is not available on this host") == 1
         assert "TypeError" not in cloud.log
 
 
@@ -80,7 +70,7 @@ def test_firmware_that_comes_and_goes_is_noticed_without_a_restart() -> None:
             folder = cloud.kvm_parameters.firmware
             folder.mkdir()
             connection = cloud.driver._host.get_connection()
-            known = host.read_domain_capabilities(connection, "kvm").loaders
+            known = LibvirtClient(connection).domain_capabilities("kvm").loaders
             for number, filename in enumerate(known):
                 plain = descriptor("flash", filename, "amd-sev")
                 (folder / f"{number}.json").write_text(plain)
@@ -123,7 +113,7 @@ def test_what_was_asked_is_not_asked_again() -> None:
             cloud.start_compute(COMPUTE)
             asked.clear()
             for _ in range(10):
-                assert cloud.driver._watch.capabilities()[SEV].slots == SLOTS
+                assert cloud.driver._tracker.current()[SEV].slots == SLOTS
         assert asked == {}
 
 

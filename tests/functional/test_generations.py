@@ -1,18 +1,10 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """Guests of each generation on one host, asked for as each Nova release can."""
 
 import contextlib
+import pathlib
+import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from typing import Any
@@ -22,6 +14,8 @@ import nova_cloud
 import novas
 import pytest
 from generations import ASKED, ES, IMAGES, SEV, SNP, asking
+from lxml import etree
+from nova import objects
 from nova.compute import rpcapi
 from nova_cloud import COMPUTE, UEFI, Cloud, find
 
@@ -81,6 +75,37 @@ def test_a_guest_of_each_generation(
     assert pool(cloud, model) == (SLOTS[model], 0)
 
 
+#: Of Debian 13, whose libvirt has sev-snp.
+SCHEMA = pathlib.Path(sys.prefix, "rootfs/trixie/usr/share/libvirt/schemas/domain.rng")
+DEVICES = {
+    "hw_qemu_guest_agent": "yes",
+    "hw_rng_model": "virtio",
+    "hw_sound_model": "virtio",
+    "hw_video_model": "virtio",
+    "hw_input_bus": "virtio",
+    "hw_pointer_model": "usbtablet",
+    "hw_watchdog_action": "reset",
+}
+
+
+@pytest.mark.parametrize("model", SLOTS, ids=lambda model: model.value)
+def test_domain_with_virtio_devices_is_valid_by_libvirts_schema(
+    model: MemoryEncryptionModel, cloud: Cloud
+) -> None:
+    if not SCHEMA.exists():
+        pytest.skip(f"no {SCHEMA}: make setup-trixie")
+    server = cloud.boot(IMAGES[model] | DEVICES, asking(model), config_drive=True)
+
+    (xml,) = cloud.defined
+    etree.RelaxNG(etree.parse(SCHEMA)).assertValid(etree.fromstring(xml))
+    assert find(xml, "launchSecurity") is not None
+    sounds = ET.fromstring(xml).findall("devices/sound")
+    assert [s.find("driver[@iommu='on']") is not None for s in sounds] == (
+        [True] if "hw_sound_model" in objects.ImageMetaProps.fields else []
+    )
+    cloud._delete_server(server)
+
+
 def test_the_image_may_name_the_generation(cloud: Cloud) -> None:
     # On an older Nova the flavor still has to find the pool.
     specs = ASKED if novas.RELEASE >= 32 else asking(ES)
@@ -109,7 +134,7 @@ def test_a_slot_of_another_generation_is_not_taken(cloud: Cloud) -> None:
     refused = cloud.boot(UEFI, blind, state="ERROR")
 
     assert not cloud.defined
-    assert "the slot it was given is one of AMD SEV" in cloud.log
+    assert "the server's slot in Placement is one of AMD SEV" in cloud.log
     cloud._delete_server(refused)
     for guest in guests:
         cloud._delete_server(guest)
@@ -125,7 +150,7 @@ def moved_to_the_wrong_pool(cloud: Cloud, state: str) -> dict[str, Any]:
 
     cloud.attempt(server, {"resize": {"flavorRef": flavor}}, state)
 
-    assert "the slot it was given is one of AMD SEV" in cloud.log
+    assert "the server's slot in Placement is one of AMD SEV" in cloud.log
     assert not cloud.defined
     cloud._delete_server(other)
     return server

@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """Hosts that lose SEV, never had it, run out of slots, or change their driver."""
 
@@ -42,7 +32,7 @@ def test_a_hard_reboot_on_a_host_that_lost_sev_is_refused_in_words() -> None:
         assert not cloud.defined
         fault = fault_on_record(server)
         assert "hw:mem_encryption" in fault
-        assert "AMD SEV is off on this host" in fault
+        assert "AMD SEV is not available on this host" in fault
         cloud.hard_reboot(plain)
         assert len(cloud.defined) == 1
 
@@ -58,7 +48,7 @@ def test_a_start_on_a_host_that_lost_sev_is_refused_in_words_to_the_user() -> No
         assert not cloud.defined
         reason = cloud.last_event(server)
         assert "hw:mem_encryption" in reason
-        assert "AMD SEV is off on this host" in reason
+        assert "AMD SEV is not available on this host" in reason
 
 
 def test_a_guest_is_refused_where_the_hosts_loss_is_not_yet_in_placement() -> None:
@@ -87,7 +77,7 @@ def test_a_host_without_sev_says_why_once() -> None:
         for _ in range(3):
             cloud._run_periodics()
         assert cloud.slots() is None
-        assert cloud.log.count("AMD SEV is off on this host") == 1
+        assert cloud.log.count("AMD SEV is not available on this host") == 1
 
 
 def test_the_last_slot_taken_the_next_guest_finds_no_host() -> None:

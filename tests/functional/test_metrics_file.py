@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 
 """The metrics of a compute on real Nova code, as Prometheus' own parser reads them."""
@@ -24,7 +14,7 @@ from nova_cloud import ASKED_BY_FLAVOR, COMPUTE, SLOTS, UEFI, Cloud
 from test_audit import redefined
 from test_slots_that_are_gone import strangers_guest
 
-from sev_driver import ledger
+from sev_driver.compute import slot_consumers
 
 parser = pytest.importorskip("prometheus_client.parser")
 
@@ -68,7 +58,7 @@ def test_slots_as_guests_come_and_go(cloud: Cloud, file: pathlib.Path) -> None:
     # No guest runs now, so that Placement is asked for this alone.
     cloud.act(server, {"os-stop": None}, "SHUTOFF")
     assert slots(file, cloud) == {"used": 1, "free": SLOTS - 1}
-    told = "sev_slots generation=amd-sev used=1 free=99 reserved=0 lost=0"
+    told = "sev_slots generation=amd-sev used=1 free=99 reserved=0 lost=0 model=amd-sev"
     assert cloud.log.count(told) == 1
     stranger = strangers_guest(cloud, COMPUTE)
     assert slots(file, cloud) == {"used": 1, "free": SLOTS - 2, "reserved": 1}
@@ -114,7 +104,7 @@ def test_placement_that_does_not_answer_leaves_no_number(
         raise TimeoutError
 
     with monkeypatch.context() as patch:
-        patch.setattr(ledger.Ledger, "holders", no_answer)
+        patch.setattr(slot_consumers.PlacementQueries, "consumers_of", no_answer)
         cloud._run_periodics()
     assert read(file, "sev_driver_slots", **SEV, state="free") == []
     assert read(file, "sev_driver_slots", **SEV, state="lost") == [0]
@@ -125,13 +115,13 @@ def test_without_the_option_placement_is_asked_no_more_often_for_it(
     cloud: Cloud, file: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    holders = ledger.Ledger.holders
+    holders = slot_consumers.PlacementQueries.consumers_of
 
-    def count(this: ledger.Ledger, provider: str) -> frozenset[str]:
+    def count(this: slot_consumers.PlacementQueries, provider: str) -> frozenset[str]:
         asked.append(provider)
         return holders(this, provider)
 
-    monkeypatch.setattr(ledger.Ledger, "holders", count)
+    monkeypatch.setattr(slot_consumers.PlacementQueries, "consumers_of", count)
     cloud._run_periodics()
     assert asked == [cloud.providers()[f"{COMPUTE}_amd_sev"]]
     asked.clear()

@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """Nova's own tests of SEV and of reported traits, with our driver swapped in.
 
@@ -31,8 +21,9 @@ import pytest
 from nova.virt.libvirt import host as libvirt_host
 from with_driver import SEV_DRIVER, NovaTestCase, WithSEVDriver, show_host
 
-from sev_driver import answers, files
 from sev_driver.driver import SEVDriver
+from sev_driver.host import files
+from sev_driver.host.libvirt_connection import LibvirtReplyCache
 from sev_driver.model import MemoryEncryptionModel
 
 #: Which of them a release has differs; a module may be missing, but not all.
@@ -44,7 +35,7 @@ MODULES = (
 PARAMETERS = "/sys/module/kvm_amd/parameters"
 NO_FIRMWARE = pathlib.Path("/no firmware descriptors")
 SLOT = "MEM_ENCRYPTION_CONTEXT"
-KEEP = answers.Answers.__init__
+KEEP = LibvirtReplyCache.__init__
 
 
 class Parameters(fixtures.Fixture):  # type: ignore[misc]
@@ -57,13 +48,14 @@ class Parameters(fixtures.Fixture):  # type: ignore[misc]
     def setUp(self) -> None:
         super().setUp()
         self.told: dict[str, str] = {}
-        self.read_here = files._read
-        self.useFixture(fixtures.MonkeyPatch("sev_driver.files._read", self.read))
+        self.read_here = files._read_attribute
+        read = "sev_driver.host.files._read_attribute"
+        self.useFixture(fixtures.MonkeyPatch(read, self.read))
 
-    def read(self, path: str, size: int, offset: int) -> bytes:
+    def read(self, path: str) -> bytes:
         folder, name = os.path.split(path)
         if folder != PARAMETERS:
-            return self.read_here(path, size, offset)
+            return self.read_here(path)
         # Whatever kind of mock it is.
         if hasattr(os.path.exists, "side_effect"):
             self.told.pop(path, None)
@@ -78,7 +70,7 @@ class Parameters(fixtures.Fixture):  # type: ignore[misc]
         return self.told[path].encode()
 
 
-def ask_anew(kept: answers.Answers, connection: Any) -> None:
+def ask_anew(kept: LibvirtReplyCache, connection: Any) -> None:
     """Keep what a connection's methods answer, also once a test stands in for them."""
     KEEP(kept, connection)
     # A proxy of Nova's green threads stands before it, where they run.
@@ -88,7 +80,7 @@ def ask_anew(kept: answers.Answers, connection: Any) -> None:
         def ask(name: str = name) -> int:
             return int(getattr(behind, name)())
 
-        setattr(connection, name, kept._keeping(name, ask))
+        setattr(connection, name, kept._caching(name, ask))
 
 
 class ProveDriver(WithSEVDriver):
@@ -107,7 +99,7 @@ class OlderProveDriver(ProveDriver):
     def _use_kvm_parameters(self) -> None:
         self.useFixture(Parameters())
         # And for a method of a connection that has long been made.
-        patch = "sev_driver.answers.Answers.__init__"
+        patch = "sev_driver.host.libvirt_connection.LibvirtReplyCache.__init__"
         self.useFixture(fixtures.MonkeyPatch(patch, ask_anew))
         show_host(self, pathlib.Path(PARAMETERS), NO_FIRMWARE)
 

@@ -1,24 +1,17 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """A PCI device in the flavor: stock Nova's driver and ours, side by side."""
 
 from typing import Any
 from unittest import mock
 
+import generations
 from nova.tests.fixtures import libvirt as fakelibvirt
 from nova.tests.functional.libvirt import base
 from novas import WITH_SEV
 from oslo_serialization import jsonutils
 from with_driver import SEV_DRIVER, STOCK_DRIVER, WithSEVDriver
+
+from sev_driver.model import MemoryEncryptionModel
 
 DEVICE = {
     "vendor_id": fakelibvirt.PCI_VEND_ID,
@@ -57,19 +50,23 @@ class _PCIInTheFlavor(WithSEVDriver, base.ServersTestBase):
             )
         )
 
-    def build(self, expected: str) -> dict[str, Any]:
-        self.start_compute(pci_info=fakelibvirt.HostPCIDevicesInfo(num_pci=1))
+    def build(
+        self,
+        expected: str,
+        model: MemoryEncryptionModel = generations.SEV,
+        qemu_version: int = 10_000_000,
+    ) -> dict[str, Any]:
+        self.start_compute(
+            pci_info=fakelibvirt.HostPCIDevicesInfo(num_pci=1),
+            libvirt_version=11_003_000,
+            qemu_version=qemu_version,
+        )
+        asked = generations.asking(model)
         flavor = self._create_flavor(
-            extra_spec={
-                "hw:mem_encryption": "true",
-                "pci_passthrough:alias": "gpu:1",
-            }
+            extra_spec=asked | {"pci_passthrough:alias": "gpu:1"}
         )
         image = {**self.glance.image1, "id": "5ee6ca33-8ad9-4d3d-9a06-6aeb0bdbf76b"}
-        image["properties"] = {
-            "hw_firmware_type": "uefi",
-            "hw_machine_type": "q35",
-        }
+        image["properties"] = generations.IMAGES[model] | {"hw_machine_type": "q35"}
         self.glance.create(None, image)
         server: dict[str, Any] = self._create_server(
             flavor_id=flavor,
@@ -100,8 +97,43 @@ class TestOurDriver(_PCIInTheFlavor):
         self.assertEqual([], self.defined)
         message = server["fault"]["message"]
         self.assertIn("pci_passthrough:alias of flavor", message)
-        self.assertIn("is gpu:1, a device of the host", message)
+        self.assertIn("is gpu:1, a host device", message)
         self.assertNotIn("Exceeded maximum number of retries", message)
+
+    def test_it_refuses_snp_guests_as_well(self) -> None:
+        self._with_snp()
+        server = self.build("ERROR", generations.SNP)
+        self.assertEqual([], self.defined)
+        self.assertIn("is gpu:1, a host device", server["fault"]["message"])
+
+    def test_the_option_allows_it_to_snp_guests(self) -> None:
+        self._with_snp()
+        self.flags(group="sev", allow_snp_pci_devices=True)
+        self.build("ACTIVE", generations.SNP)
+        (xml,) = self.defined
+        self.assertIn("<launchSecurity type='sev-snp'", xml.replace('"', "'"))
+        self.assertIn("<hostdev", xml)
+
+    def test_the_option_allows_nothing_to_older_qemu(self) -> None:
+        self._with_snp()
+        self.flags(group="sev", allow_snp_pci_devices=True)
+        server = self.build("ERROR", generations.SNP, qemu_version=9_001_000)
+        self.assertEqual([], self.defined)
+        self.assertIn("needs QEMU 9.2.0", server["fault"]["message"])
+
+    def test_the_option_allows_nothing_to_sev_guests(self) -> None:
+        self.flags(group="sev", allow_snp_pci_devices=True)
+        self.build("ERROR")
+        self.assertEqual([], self.defined)
+
+    def _with_snp(self) -> None:
+        self.libvirt.amd_sev.sev_snp = True
+        self.useFixture(
+            fakelibvirt.fixtures.MonkeyPatch(
+                "nova.tests.fixtures.libvirt.virConnect._domain_capability_features",
+                generations.EVERY_GENERATION,
+            )
+        )
 
 
 del _PCIInTheFlavor

@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 
 """Slots that move from one resource provider to another, with their guests."""
@@ -22,7 +12,7 @@ from nova.conf import CONF
 from nova_cloud import ASKED_BY_FLAVOR, SLOTS, UEFI, Cloud
 from with_driver import SEV_DRIVER, STOCK_DRIVER
 
-from sev_driver import releases
+from sev_driver.compute import nova_compat
 from sev_driver.model import MemoryEncryptionModel
 
 SEV_TRAIT = "HW_CPU_X86_AMD_SEV"
@@ -167,7 +157,7 @@ def test_stock_takes_over_what_is_on_the_root(cloud: Cloud) -> None:
     cloud._run_periodics()
 
     # Nova 32 and later moves it to the child itself.
-    place = f"{host}_amd_sev" if releases.scheduler_chooses_model() else host
+    place = f"{host}_amd_sev" if nova_compat.installed_release().number >= 32 else host
     assert holds(cloud, host, guest) == {place: 1}
     assert set(cloud.slot_inventories(host)) == {place}
     second = cloud.boot(Q35, ASKED_BY_FLAVOR, host=host)

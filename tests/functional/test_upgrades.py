@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """What an upgrade of Nova meets: each release leaves the same, and takes it over.
 
@@ -26,8 +16,8 @@ import pytest
 from generations import ES, SEV
 from nova_cloud import ASKED_BY_FLAVOR, COMPUTE, UEFI, Cloud, find, instance_of
 
-from sev_driver import traits
 from sev_driver.driver import SEVDriver
+from sev_driver.placement import providers
 
 OTHER = "compute2"
 SLOT = "MEM_ENCRYPTION_CONTEXT"
@@ -48,7 +38,7 @@ def shared() -> Iterator[Cloud]:
 
 
 def test_slots_are_in_the_same_place_on_every_release(cloud: Cloud) -> None:
-    server = cloud.boot(UEFI, ASKED_BY_FLAVOR | sev_alone(), host=COMPUTE)
+    server = cloud.boot(UEFI, ASKED_BY_FLAVOR, host=COMPUTE)
     providers = cloud.providers()
     totals = {
         name: cloud._get_provider_inventory(uuid)[SLOT]["total"]
@@ -62,13 +52,8 @@ def test_slots_are_in_the_same_place_on_every_release(cloud: Cloud) -> None:
     assert [SLOT in root["resources"] for root in held.values()] == [False]
 
 
-def sev_alone() -> dict[str, str]:
-    """Nova 31 and older asks Placement for a slot of any generation."""
-    return {"trait:HW_CPU_X86_AMD_SEV": "required"} if novas.RELEASE < 32 else {}
-
-
 def es_trait() -> dict[str, str]:
-    name = traits.choose(ES, traits.is_standard(ES)).wanted
+    name = providers.choose(ES, providers.is_standard(ES)).wanted
     return {f"trait:{name}": "required"}
 
 

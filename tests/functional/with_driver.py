@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """Nova's functional test classes, with our driver and a host that has SEV."""
 
@@ -20,13 +10,22 @@ import novas
 from nova.tests.fixtures import libvirt as fakelibvirt
 
 # Nova's fixtures forbid to import libvirt in a test: it is imported here.
-import sev_driver.firmware_folders
-import sev_driver.host
-import sev_driver.kernel  # noqa: F401
 from sev_driver.driver import SEVDriver
 
 SEV_DRIVER = "sev_driver.SEVDriver"
 STOCK_DRIVER = "libvirt.LibvirtDriver"
+
+
+def running_ids(connection: Any) -> list[int]:
+    """Return what libvirt's listDomainsID does, which Nova's fake does not have."""
+    flags = fakelibvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE
+    return [domain.ID() for domain in connection.listAllDomains(flags)]
+
+
+def running_id(domain: Any) -> int:
+    """Return libvirt's id of a domain; Nova's fake gives one to two domains."""
+    running = domain._connection._running_vms
+    return next((number for number, each in running.items() if each is domain), -1)
 
 
 def show_host(case: Any, parameters: pathlib.Path, firmware: pathlib.Path) -> None:
@@ -36,14 +35,23 @@ def show_host(case: Any, parameters: pathlib.Path, firmware: pathlib.Path) -> No
     """
     nothing = pathlib.Path("/nothing of this machine's own")
     for name, value in (
-        ("host.libvirt", fakelibvirt),
-        ("kernel.KVM_PARAMETERS", parameters),
-        ("kernel.DEVICES", nothing),
-        ("kernel.MISC_DEVICES", nothing),
-        ("kernel.CONTROL_GROUPS", (nothing,)),
-        ("firmware_folders.FOLDERS", (firmware,)),
+        ("host.libvirt_connection.libvirt", fakelibvirt),
+        ("host.kernel.KVM_PARAMETERS", parameters),
+        ("host.kernel.DEVICES", nothing),
+        ("host.kernel.MISC_DEVICES", nothing),
+        ("host.kernel.CONTROL_GROUPS", (nothing,)),
+        ("host.kernel.MODULES", nothing),
+        ("host.kernel.PSP_DRIVER", nothing),
+        ("host.kernel.PROC", nothing),
+        ("host.kernel.IOMMU_GROUPS", nothing),
+        ("host.kernel.IOMMUS", nothing),
+        ("host.firmware_dirs.FOLDERS", (firmware,)),
     ):
         case.useFixture(fixtures.MonkeyPatch(f"sev_driver.{name}", value))
+    ids = "nova.tests.fixtures.libvirt.Connection.listDomainsID"
+    case.useFixture(fixtures.MonkeyPatch(ids, running_ids))
+    own_id = "nova.tests.fixtures.libvirt.Domain.ID"
+    case.useFixture(fixtures.MonkeyPatch(own_id, running_id))
 
 
 class KvmParametersFixture(novas.KernelAnswersFixture):

@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """tools/all_tests.py: pytest and the older releases beside each other."""
 
@@ -26,7 +16,7 @@ def all_tests(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
     import all_tests
 
-    monkeypatch.setattr(all_tests, "LOG", tmp_path / "releases" / "log")
+    monkeypatch.setattr(all_tests, "LOGS", tmp_path)
     return all_tests
 
 
@@ -39,34 +29,41 @@ def says(text: str, status: int = 0) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("releases", "tests", "green"), [(0, 0, True), (1, 0, False), (0, 1, False)]
+    ("clouds", "busy", "green"), [(0, 0, True), (1, 0, False), (0, 1, False)]
 )
-def test_it_is_green_where_both_are_and_ends_with_pytests_last_line(
+def test_lanes_are_green_where_both_are_and_end_with_the_sum(
     all_tests: ModuleType,
     capfd: pytest.CaptureFixture[str],
-    releases: int,
-    tests: int,
+    clouds: int,
+    busy: int,
     green: bool,
 ) -> None:
-    status = all_tests.beside(says("table", releases), says("dots\n9 passed", tests))
-    assert (status == 0) == green
+    shown = all_tests.Lane("clouds", [says("dots\n== 9 passed, 2 skipped ==", clouds)])
+    logged = all_tests.Lane("rest", [says("== 1 failed, 5 passed =="), says("x", busy)])
+    assert (all_tests.run(shown, logged) == 0) == green
     lines = capfd.readouterr().out.splitlines()
-    assert lines[-2:] == ["table", "9 passed"]
-    assert lines.index("dots") < lines.index("table")
+    assert lines[-1] == "14 passed, 1 failed, 2 skipped"
+    assert lines.index("dots") < lines.index("x")
 
 
-def test_both_run_at_once(all_tests: ModuleType, tmp_path: Path) -> None:
+def test_total_counts_errors_as_failures(all_tests: ModuleType) -> None:
+    lines = ["= 2 passed, 1 error in 3s =", "3 passed, 2 errors, 1 failed", "broken"]
+    assert all_tests.total(lines) == "5 passed, 4 failed"
+
+
+def test_both_lanes_run_at_once(all_tests: ModuleType, tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     for fifo in (one, other):
         os.mkfifo(fifo)
     # Each waits for the other to come to the same line; alone it would not end.
     code = "import signal; signal.alarm(60); "
-    releases = f"{code} open({str(one)!r}, 'w'); open({str(other)!r})"
-    tests = f"{code} open({str(one)!r}); open({str(other)!r}, 'w')"
-    assert all_tests.beside(python(releases), python(tests)) == 0
+    first = f"{code} open({str(one)!r}, 'w'); open({str(other)!r})"
+    second = f"{code} open({str(one)!r}); open({str(other)!r}, 'w')"
+    lanes = [all_tests.Lane(str(n), [python(c)]) for n, c in enumerate((first, second))]
+    assert all_tests.run(*lanes) == 0
 
 
-def test_where_pytest_is_broken_off_the_releases_end_too(
+def test_the_other_lane_ends_where_the_first_is_broken_off(
     all_tests: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fifo = tmp_path / "alive"
@@ -77,16 +74,21 @@ def test_where_pytest_is_broken_off_the_releases_end_too(
     run = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
     pipes = []
 
-    def broken_off(command: list[str]) -> None:
+    def broken_off(*arguments: object) -> None:
         pipes.append(fifo.open())
         assert pipes[0].readline() == "1\n"
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(all_tests, "passed_on", broken_off)
+    monkeypatch.setattr(all_tests, "_run_shown", broken_off)
+    never = tmp_path / "never"
+    commands = [python(run), python(f"open({str(never)!r}, 'w')")]
     with pytest.raises(KeyboardInterrupt):
-        all_tests.beside(python(run), ["pytest"])
+        all_tests.run(
+            all_tests.Lane("clouds", [["pytest"]]), all_tests.Lane("rest", commands)
+        )
     with pipes[0] as pipe:
         assert pipe.read() == ""  # nobody holds it any more
+    assert not never.exists()
 
 
 def test_where_no_older_release_can_be_tested_it_says_so_and_runs_the_rest(
@@ -98,4 +100,4 @@ def test_where_no_older_release_can_be_tested_it_says_so_and_runs_the_rest(
     assert all_tests.main(says("9 passed", 3)) == 3
     out = capfd.readouterr().out
     assert "no older Nova is tested: a python3.11 is needed" in out
-    assert out.endswith("9 passed\n")
+    assert out.endswith("18 passed, 0 failed\n")

@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """What is told of the benchmarks is what was measured."""
 
 import dataclasses
@@ -75,12 +65,6 @@ def test_a_table_marks_what_is_over() -> None:
     )
 
 
-def test_only_the_end_of_a_curve_is_in_the_short_table() -> None:
-    small = dataclasses.replace(SERIES, size=1)
-    other = dataclasses.replace(SERIES, case="other", size=1)
-    assert report.largest([small, SERIES, other]) == [SERIES, other]
-
-
 def test_a_plot_is_drawn(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     from benchmarks import plot
@@ -90,14 +74,6 @@ def test_a_plot_is_drawn(tmp_path: Path) -> None:
     assert "devices" in (tmp_path / "ratios.svg").read_text()
 
 
-def test_readme_and_table_show_the_results_that_are_kept() -> None:
+def test_the_table_shows_the_results_that_are_kept() -> None:
     about, found = report.read(report.RESULTS)
     assert (report.RESULTS / "table.rst").read_text() == report.table(about, found)
-    readme = report.README.read_text()
-    assert report.put_into(readme, report.short(about, found)) == readme
-
-
-def test_readme_has_no_figures_of_a_busy_machine() -> None:
-    busy, quiet = report.machine("shared"), report.machine(report.QUIET)
-    assert "1.00" not in report.short(busy, [SERIES])
-    assert report.short(quiet, [SERIES]) == report.table(quiet, [SERIES])

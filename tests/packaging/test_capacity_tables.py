@@ -1,15 +1,5 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
-"""doc/: the tables that are reckoned when the manual is built."""
+# SPDX-License-Identifier: Apache-2.0
+"""doc/: the tables that are computed when the manual is built."""
 
 from types import ModuleType
 
@@ -43,7 +33,7 @@ def test_the_size_at_the_turn_is_where_both_run_out(capacity: ModuleType) -> Non
         assert server.fits(turning + 64) < server.slots
 
 
-def test_what_the_text_says_is_what_is_reckoned(capacity: ModuleType) -> None:
+def test_what_the_text_says_is_what_is_computed(capacity: ModuleType) -> None:
     """The example of nova.conf in capacity.rst is written by hand."""
     text = (ROOT / "doc/source/admin/capacity.rst").read_text()
     (row,) = (row for row in capacity.option_rows() if row[0] == "EPYC 7003")

@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """Every command of the manual is run by a test, or says why it is not."""
 
 import re
@@ -67,6 +57,24 @@ def test_commands_are_in_console_blocks(page: Path) -> None:
     for block in BLOCK.findall(page.read_text()):
         for line in block.splitlines():
             assert not PROGRAMS.match(line.strip()), f"{name(page)}: {line}"
+
+
+#: Paths of this repository, as pages write them; a folder may be one that is built.
+PATHS = re.compile(
+    r"``((?:\.ci|benchmarks|constraints|devcloud|devstack|doc/source|etc|fuzz|releasenotes|"
+    r"soak|sev_driver|tests|tools)/[\w./-]*|[A-Z]+\.rst|LICENSE|bindep\.txt)(?:::\w+)?``"
+)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [*pages(), TREE / "CONTRIBUTING.rst", TREE / "SECURITY.rst"],
+    ids=lambda page: page.name,
+)
+def test_paths_that_a_page_names_exist(page: Path) -> None:
+    """A reader of the wheel's README, or of the manual, has no links to follow."""
+    paths = PATHS.findall(page.read_text())
+    assert [path for path in paths if not (TREE / path).exists()] == []
 
 
 def test_every_message_is_found_by_what_one_sees() -> None:

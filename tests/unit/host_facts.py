@@ -1,31 +1,21 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """A host with every generation of SEV, to change one fact at a time."""
 
 import dataclasses
 
-from sev_driver.capabilities import ModelCapability
-from sev_driver.cpuid import MemoryEncryptionLeaf
-from sev_driver.detection import conclude
-from sev_driver.domain_capabilities import DomainCapabilities
-from sev_driver.facts import (
+from sev_driver.host.capabilities import ModelCapability
+from sev_driver.host.cpuid import MemoryEncryptionLeaf
+from sev_driver.host.detection import detect
+from sev_driver.host.domain_capabilities import DomainCapabilities
+from sev_driver.host.facts import (
     HostFacts,
     KvmParameter,
     KvmParameters,
     SevDevice,
     Versions,
+    VmTypes,
 )
-from sev_driver.firmware import FirmwareDescriptor, FirmwareView
-from sev_driver.kvm import VmTypes
+from sev_driver.host.firmware import FirmwareDescriptor, FirmwareView
 from sev_driver.model import MemoryEncryptionModel
 
 SEV = MemoryEncryptionModel.AMD_SEV
@@ -86,4 +76,4 @@ def judged(
     model: MemoryEncryptionModel, facts: HostFacts = EVERYTHING, **changes: object
 ) -> ModelCapability:
     """Return the verdict on ``facts`` with ``changes``."""
-    return conclude(dataclasses.replace(facts, **changes))[model]  # type: ignore[arg-type]
+    return detect(dataclasses.replace(facts, **changes))[model]  # type: ignore[arg-type]

@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """What the driver's modules say by themselves, read from their sources.
 
 Each value that a text takes in is an x here.
@@ -23,19 +13,30 @@ import sev_driver
 
 #: By the label of messages.rst: a module, and what its messages begin with.
 LABELS = {
+    "tolerated": ("admission", "Starting the guest"),
     "audit-stops": ("audit", "Audit: powering"),
-    "audit-unknown": ("audit", "Audit: whether"),
-    "audit-nobody": ("audit", "Audit: no guest"),
-    "taken-away": ("withdrawal", "The re"),
-    "holders": ("holders", "Who holds"),
-    "leftover": ("leftovers", "What is left"),
-    "leftover-ended": ("leftovers", "A build that"),
-    "not-started": ("start", "It will"),
-    "support-at-start": ("start", "Server x"),
+    "audit-unknown": ("audit", "Audit: cannot determine"),
+    "audit-nobody": ("audit", "Audit failed"),
+    "taken-away": ("encryption_removed", "The re"),
+    "holders": ("slot_consumers", "Cannot count"),
+    "image-kept": ("failed_rebuilds", "The rebuild failed"),
+    "leftover": ("failed_builds", "Cannot power off"),
+    "leftover-ended": ("failed_builds", "Powered off"),
+    "tolerated-at-start": ("startup_check", "The guest may start"),
+    "start-unknown": ("startup_check", "Cannot determine which"),
+    "not-started": ("startup_check", "The guest cannot"),
+    "not-started-unknown": ("startup_check", "Cannot determine whether"),
+    "host-trait": ("admission", "Stock Nova would"),
+    "prepared": ("startup_check", "This host is prepared"),
+    "prepared-server": ("startup_check", "Stock Nova would"),
+    "support-at-start": ("startup_check", "Server x"),
 }
+_PACKAGE = pathlib.Path(sev_driver.__file__).parent
 _SOURCES = {
     path.stem: ast.parse(path.read_text())
-    for path in pathlib.Path(sev_driver.__file__).parent.glob("*.py")
+    for path in _PACKAGE.rglob("*.py")
+    if path.relative_to(_PACKAGE).parts[0] not in {"doctor", "cmd"}
+    and path.name != "__init__.py"
 }
 _LOUD = ("warning", "error", "exception")
 
@@ -46,8 +47,12 @@ def examples() -> Iterator[tuple[str, str]]:
         texts = [text for text in _texts(module) if text.startswith(beginning)]
         assert texts, f"{module} says nothing that begins with {beginning!r}"
         yield from ((label, text) for text in texts)
-    (provider,) = {text for text in _texts("providers") if text.endswith("x: x")}
-    (gone,) = {text for text in _texts("provider_update") if text.endswith("any more")}
+    (provider,) = {
+        text for text in _texts("provider_plan") if text == "Resource provider x: x"
+    }
+    (gone,) = {
+        text for text in _texts("provider_plan") if text.endswith("slots removed")
+    }
     yield "provider-gone", f"{provider.removesuffix('x')}{gone}"
 
 

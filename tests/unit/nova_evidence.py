@@ -1,24 +1,14 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """Hosts with a nova.conf, as the doctor has read them."""
 
 import dataclasses
 
 from host_facts import EVERYTHING
 
-from sev_driver.doctor import nova_conf
-from sev_driver.doctor.evidence import Evidence, Fact, Memory
-from sev_driver.doctor.running_domains import RunningDomain
-from sev_driver.facts import HostFacts
+from sev_driver.doctor.host import nova_conf
+from sev_driver.doctor.host.domains import RunningDomain
+from sev_driver.doctor.host.evidence import Evidence, Fact, Memory
+from sev_driver.host.facts import HostFacts
 
 PATH = "/etc/nova/nova.conf"
 

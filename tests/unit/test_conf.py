@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 
 """conf: our options beside Nova's."""
 
@@ -18,8 +8,10 @@ import pytest
 from oslo_config import cfg
 
 from sev_driver import conf
+from sev_driver.domain.launch_security import Policies
 from sev_driver.exceptions import ConfigurationError
-from sev_driver.policies import Policies
+from sev_driver.model import SEV, SEV_ES, SEV_SNP, MemoryEncryptionModel
+from sev_driver.nova_release import NovaRelease
 
 NAME = "num_memory_encrypted_guests"
 
@@ -82,8 +74,8 @@ def test_policies_by_number_and_by_name(tmp_path: pathlib.Path) -> None:
     [
         ("sev_policy = 0x73", "sev_policy.*sets reserved bits"),
         ("snp_policy = 0x10000", "snp_policy.*lacks 0x20000"),
-        ("sev_es_policy = NODBG|NOSUCH", "sev_es_policy.*'NOSUCH' is no bit"),
-        ("sev_policy = 0x32", "sev_policy is 0x0032, by which the host may debug"),
+        ("sev_es_policy = NODBG|NOSUCH", "sev_es_policy.*'NOSUCH' is not a bit"),
+        ("sev_policy = 0x32", "sev_policy is 0x0032, which allows the host to debug"),
     ],
 )
 def test_a_policy_that_cannot_be_is_named(
@@ -91,3 +83,31 @@ def test_a_policy_that_cannot_be_is_named(
 ) -> None:
     with pytest.raises(ConfigurationError, match=words):
         conf.policies(from_file(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("options", "release", "models", "on_root"),
+    [
+        ({}, 31, None, False),
+        ({}, 34, None, False),
+        ({"prepare_for_stock_nova": True}, 31, {SEV}, True),
+        ({"prepare_for_stock_nova": True}, 32, {SEV, SEV_ES}, False),
+        ({"prepare_for_stock_nova": True}, 34, {SEV, SEV_ES, SEV_SNP}, False),
+        ({"slots_on_root_provider": True}, 31, {SEV}, True),
+        ({"slots_on_root_provider": True}, 34, {SEV}, True),
+    ],
+)
+def test_preparation_for_stock_nova(
+    options: dict[str, bool],
+    release: int,
+    models: set[MemoryEncryptionModel] | None,
+    on_root: bool,
+) -> None:
+    config = cfg.ConfigOpts()
+    conf.register_opts(config)
+    config([])
+    for name, value in options.items():
+        config.set_override(name, value, group="sev")
+    assert conf.preparation(config, NovaRelease(release)) == conf.Preparation(
+        None if models is None else frozenset(models), on_root
+    )

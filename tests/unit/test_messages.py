@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """Every message stands in the manual, in the words that the code uses."""
 
 import dataclasses
@@ -20,46 +10,61 @@ from collections.abc import Iterator
 
 import log_messages
 import pytest
-from host_facts import EVERYTHING, VIEW, parameter, parameters
+from host_facts import EVERYTHING, OVMF, VIEW, judged, parameter, parameters
 from oslo_config import cfg
 
-from sev_driver import (
-    announcement,
-    conf,
-    domain_xml,
-    forbidden_devices,
-    inventory,
-    lifecycle,
-    pools,
-    releases,
-    selection,
-    slot_messages,
-    textfile,
+from sev_driver import conf
+from sev_driver.compute import (
+    build_warnings,
+    doors,
+    lost_allocations,
+    nova_compat,
+    unmanaged_guests,
 )
-from sev_driver.capabilities import HostCapabilities, ModelCapability, Obstacle
-from sev_driver.detection import conclude
-from sev_driver.domain_capabilities import DomainCapabilities
+from sev_driver.domain import forbidden_devices
+from sev_driver.domain import xml as domain_xml
+from sev_driver.domain.launch_security import Policies
 from sev_driver.exceptions import (
     ConfigurationError,
     DomainXMLError,
     EncryptionLost,
     OperationNotSupported,
+    PolicyTooWeak,
+    Requirement,
 )
-from sev_driver.facts import SevDevice, Versions
-from sev_driver.firmware import FirmwareView
-from sev_driver.kvm import VmTypes
-from sev_driver.memory import HostMemory
-from sev_driver.model import MemoryEncryptionModel
-from sev_driver.policies import Policies
-from sev_driver.policy import SevPolicy
-from sev_driver.requirements import GuestRequest, Requirement, Setting, check
-from sev_driver.selection import ModelAsk
+from sev_driver.guest import model_selection, near_misses, operations
+from sev_driver.guest.model_selection import ModelRequest
+from sev_driver.guest.policy import SevPolicy
+from sev_driver.guest.requirements import (
+    ForeignRequest,
+    GuestRequest,
+    Setting,
+    check_foreign,
+    check_image_model,
+    check_request,
+    check_rescue_image,
+    check_spelling,
+    check_vhost_user,
+    lost_request,
+)
+from sev_driver.host.capabilities import HostCapabilities, ModelCapability, ObstacleKind
+from sev_driver.host.detection import detect
+from sev_driver.host.domain_capabilities import DomainCapabilities
+from sev_driver.host.facts import Iommu, SevDevice, SystemFacts, Versions, VmTypes
+from sev_driver.host.firmware import FirmwareView
+from sev_driver.host.memory import HostMemory
+from sev_driver.host.processor import Processor
+from sev_driver.model import ForeignModel, MemoryEncryptionModel
+from sev_driver.nova_release import NovaRelease
+from sev_driver.observability import host_report, textfile
+from sev_driver.placement import allocations as allocations_module
+from sev_driver.placement import inventory, provider_plan
 
 MANUAL = pathlib.Path(__file__).parents[2] / "doc/source/admin/messages.rst"
 SEV = MemoryEncryptionModel.AMD_SEV
-ES = ModelAsk("amd-sev-es", "flavor m1.sev", "sev:model=amd-sev-es")
-SNP = ModelAsk("amd-sev-snp", "flavor m1.sev", "trait:SNP=required")
-WRONG = ModelAsk("sev-es", "flavor m1.sev", "sev:model=sev-es")
+ES = ModelRequest("amd-sev-es", "flavor m1.sev", "sev:model=amd-sev-es")
+SNP = ModelRequest("amd-sev-snp", "flavor m1.sev", "trait:SNP=required")
+WRONG = ModelRequest("sev-es", "flavor m1.sev", "sev:model=sev-es")
 ON = ModelCapability(SEV, slots=15, slots_source="libvirt")
 GOOD = GuestRequest(SEV, ("hw:mem_encryption of flavor m1.sev",), firmware_type="uefi")
 SEV_ES, SEV_SNP = MemoryEncryptionModel.AMD_SEV_ES, MemoryEncryptionModel.AMD_SEV_SNP
@@ -68,10 +73,17 @@ SEV_ES, SEV_SNP = MemoryEncryptionModel.AMD_SEV_ES, MemoryEncryptionModel.AMD_SE
 REQUESTS: dict[Requirement, list[dict[str, object]]] = {
     Requirement.AGREEMENT: [
         {"conflict": "hw_mem_encryption of image 1 denies it"},
-        {"conflict": selection.select([ES, SNP]).conflict},
-        {"conflict": selection.select([WRONG]).conflict},
+        {"conflict": model_selection.select([ES, SNP]).conflict},
+        {
+            "conflict": model_selection.select([WRONG]).conflict,
+            "conflict_remedy": model_selection.select([WRONG]).remedy,
+        },
     ],
     Requirement.FIRMWARE_STATELESS: [{"model": MemoryEncryptionModel.AMD_SEV_SNP}],
+    Requirement.SECURE_BOOT: [
+        {"model": SEV_ES, "secure_boot": Setting("required", "os_secure_boot")},
+    ],
+    Requirement.NO_VIOMMU: [{"viommu": Setting("auto", "hw_viommu_model")}],
     Requirement.MACHINE_TYPE: [{"machine_type": Setting("pc", "hw_machine_type")}],
     Requirement.FIRMWARE_TYPE: [{"firmware_type": None}],
     Requirement.NO_HOST_DEVICE: [{"passthrough": (Setting("gpu:1", "the alias"),)}],
@@ -87,12 +99,13 @@ DEVICES: dict[Requirement, list[str]] = {
         "<interface type='hostdev'><mac address='fa:16:3e:00:00:01'/></interface>",
     ],
     Requirement.BOOT_BUS: ["<disk><target dev='sda' bus='usb'/></disk>"],
+    Requirement.NO_SHARE: ["<filesystem type='mount'/>"],
     Requirement.NO_IDE: ["<disk><target dev='hda' bus='ide'/></disk>"],
 }
 SLOTS: dict[Requirement, dict[str, dict[str, dict[str, int]]]] = {
     Requirement.SLOT: {"node1": {"resources": {"VCPU": 1}}},
     Requirement.POOL: {
-        "node1_amd_sev_es": {"resources": {pools.SLOT: 1}},
+        "node1_amd_sev_es": {"resources": {allocations_module.SLOT: 1}},
     },
 }
 UNREADABLE = dataclasses.replace(
@@ -103,35 +116,121 @@ SNP_UNLISTED = dataclasses.replace(OLD, sectypes=frozenset({"sev"}))
 WITH_SNP = dataclasses.replace(OLD, sectypes=frozenset({"sev", "sev-snp"}))
 NO_GROUPS: dict[str, object] = {"misc_capacity": {}}
 
+
+def system(
+    others: dict[str, object] | None = None, **changes: object
+) -> dict[str, object]:
+    """Return changes to a host of which the system shows ``changes``."""
+    known = SystemFacts(**changes)  # type: ignore[arg-type]
+    return {**(others or {}), "system": known}
+
+
+MISSING: dict[str, object] = {"parameters": parameters(sev=None)}
+ALL_OFF: dict[str, object] = {
+    "parameters": parameters(sev="N", sev_es="N", sev_snp="N")
+}
+SNP_OFF: dict[str, object] = {"parameters": parameters(sev_snp="N")}
+SNP_MISSING: dict[str, object] = {"parameters": parameters(sev_snp=None)}
+NO_DEVICE: dict[str, object] = {"device": SevDevice(present=False)}
+OLD_KERNEL: dict[str, object] = {"versions": Versions(kernel=(4, 15, 0))}
+MILAN = Processor("AuthenticAMD", 0x19, 1, "AMD EPYC 7543", frozenset({"sme", "sev"}))
+ROME = dataclasses.replace(MILAN, family=0x17, model=0x31, name="AMD EPYC 7702")
+RYZEN = dataclasses.replace(MILAN, name="AMD Ryzen 9 5950X")
+UNFLAGGED = dataclasses.replace(MILAN, flags=frozenset({"svm"}))
+VIRTUAL = dataclasses.replace(MILAN, flags=frozenset({"hypervisor"}))
+DEAD_PSP = "ccp 0000:42:00.1: SEV: failed to INIT error 0x1, rc -5"
+
 #: For each obstacle, a model and changes to a host that has everything.
-HOSTS: dict[Obstacle, list[tuple[MemoryEncryptionModel, dict[str, object]]]] = {
-    Obstacle.VIRT_TYPE: [(SEV, {"virt_type": "lxc"})],
-    Obstacle.ARCH: [
+HOSTS: dict[ObstacleKind, list[tuple[MemoryEncryptionModel, dict[str, object]]]] = {
+    ObstacleKind.VIRT_TYPE: [(SEV, {"virt_type": "lxc"})],
+    ObstacleKind.ARCH: [
         (SEV, {"arch": "aarch64"}),
         (SEV, {"parameters": parameters(sev=None), "vendor": "Intel"}),
     ],
-    Obstacle.PARAMETER_UNREADABLE: [(SEV, {"parameters": UNREADABLE})],
-    Obstacle.PARAMETER_MISSING: [
+    ObstacleKind.VIRTUAL_MACHINE: [(SEV, system(MISSING, processor=VIRTUAL))],
+    ObstacleKind.NOT_EPYC: [(SEV, system(NO_DEVICE, processor=RYZEN))],
+    ObstacleKind.PROCESSOR_WITHOUT_SNP: [
+        (SEV_SNP, system(SNP_MISSING, processor=ROME))
+    ],
+    ObstacleKind.SME_OFF: [(SEV, system(ALL_OFF, processor=UNFLAGGED))],
+    ObstacleKind.SECURE_PROCESSOR_FAILED: [(SEV, system(kernel_log=(DEAD_PSP,)))],
+    ObstacleKind.SEV_FIRMWARE_TOO_OLD: [
+        (SEV_SNP, system(kernel_log=("ccp 0000:42:00.1: SEV API:1.50 build:3",)))
+    ],
+    ObstacleKind.IOMMU_MODE: [
+        (SEV_SNP, system(SNP_OFF, command_line="iommu=pt")),
+        (
+            SEV_SNP,
+            system(
+                SNP_OFF,
+                kernel_log=(
+                    "AMD-Vi: SNP: IOMMU disabled or configured "
+                    "in passthrough mode, SNP cannot be supported.",
+                ),
+            ),
+        ),
+        (SEV_SNP, system(SNP_OFF, iommu=Iommu(1, 9, frozenset({"identity"})))),
+    ],
+    ObstacleKind.IOMMU_OFF: [
+        (SEV_SNP, system(SNP_OFF, iommu=Iommu(0, 0, frozenset())))
+    ],
+    ObstacleKind.SNP_OFF: [
+        (
+            SEV_SNP,
+            system(
+                SNP_OFF,
+                kernel_log=(
+                    "SEV-SNP: Memory for the RMP table has not been reserved by BIOS",
+                ),
+            ),
+        ),
+        (SEV_SNP, system(SNP_OFF, processor=MILAN)),
+    ],
+    ObstacleKind.KERNEL_WITHOUT_SEV: [
+        (SEV, system(MISSING, modules=frozenset({"kvm_amd"})))
+    ],
+    ObstacleKind.SWITCHED_OFF: [(SEV, system(ALL_OFF, command_line="kvm_amd.npt=0"))],
+    ObstacleKind.PARAMETER_UNREADABLE: [(SEV, {"parameters": UNREADABLE})],
+    ObstacleKind.PARAMETER_MISSING: [
         (SEV, {"parameters": parameters(sev=None)}),
         (SEV_ES, {"parameters": parameters(sev_es=None)}),
         (SEV_SNP, {"parameters": parameters(sev_snp=None)}),
+        (SEV, system(MISSING | OLD_KERNEL)),
+        (SEV, system(MISSING, modules=frozenset())),
     ],
-    Obstacle.PARAMETER_OFF: [
+    ObstacleKind.PARAMETER_OFF: [
         (SEV, {"parameters": parameters(sev="N")}),
+        (SEV, system(ALL_OFF, kernel_log=("SEV: TMR allocation failed",))),
         (SEV_ES, {"parameters": parameters(sev_es="N")}),
         (SEV_SNP, {"parameters": parameters(sev_snp="0")}),
     ],
-    Obstacle.DEVICE_MISSING: [(SEV, {"device": SevDevice(present=False)})],
-    Obstacle.CAPABILITIES_UNREADABLE: [(SEV, {"domain": None, "domain_error": "x"})],
-    Obstacle.LIBVIRT_SAYS_NO: [
+    ObstacleKind.DEVICE_MISSING: [
+        (SEV, NO_DEVICE),
+        (SEV, system(NO_DEVICE, kernel_log=("SEV: TMR allocation failed",))),
+        (SEV, system(NO_DEVICE, modules=frozenset())),
+        (SEV, system(NO_DEVICE, psp_devices=())),
+        (SEV, system(NO_DEVICE | OLD_KERNEL, psp_devices=(), processor=MILAN)),
+    ],
+    ObstacleKind.CAPABILITIES_UNREADABLE: [
+        (SEV, {"domain": None, "domain_error": "x"})
+    ],
+    ObstacleKind.LIBVIRT_SAYS_NO: [
         (SEV, {"domain": DomainCapabilities(False)}),
         (SEV, {"domain": DomainCapabilities(False), "device": SevDevice()}),
+        (SEV, system({"domain": DomainCapabilities(False)}, kernel_log=())),
+        (
+            SEV,
+            system(
+                {"domain": DomainCapabilities(False), "device": SevDevice()},
+                kernel_log=(),
+            ),
+        ),
     ],
-    Obstacle.BESIDE_SNP: [
+    ObstacleKind.BESIDE_SNP: [
         (SEV_ES, {"vm_types": VmTypes(0b10101)}),
         (SEV_ES, {"vm_types": None}),
     ],
-    Obstacle.VERSION_TOO_OLD: [
+    ObstacleKind.VERSION_TOO_OLD: [
         (
             SEV_ES,
             {
@@ -141,26 +240,31 @@ HOSTS: dict[Obstacle, list[tuple[MemoryEncryptionModel, dict[str, object]]]] = {
         ),
         (SEV_SNP, {"domain": OLD, "versions": Versions((9, 0, 0), (7, 2, 22))}),
     ],
-    Obstacle.TYPE_MISSING: [(SEV_SNP, {"domain": SNP_UNLISTED})],
-    Obstacle.SLOTS_UNREADABLE: [
+    ObstacleKind.TYPE_MISSING: [(SEV_SNP, {"domain": SNP_UNLISTED})],
+    ObstacleKind.SLOTS_UNREADABLE: [
         (SEV, {"domain": DomainCapabilities(True, 0, 0), "cpuid": None} | NO_GROUPS)
     ],
-    Obstacle.NO_SLOTS: [
+    ObstacleKind.NO_SLOTS: [
         (SEV, {"domain": DomainCapabilities(True, 0, 99)}),
         (SEV_SNP, {"domain": dataclasses.replace(WITH_SNP, max_es_guests=0)}),
         (SEV_ES, {"parameters": parameters(ciphertext_hiding_asids="99")}),
     ],
-    Obstacle.KVM_SAYS_NO: [(SEV, {"vm_types": VmTypes(0b11001)})],
-    Obstacle.NO_FIRMWARE: [(SEV_SNP, {"firmware": FirmwareView(VIEW.folders, ())})],
+    ObstacleKind.KVM_SAYS_NO: [(SEV, {"vm_types": VmTypes(0b11001)})],
+    ObstacleKind.NO_FIRMWARE: [
+        (SEV_SNP, {"firmware": FirmwareView(VIEW.folders, ())}),
+        (
+            SEV_SNP,
+            {
+                "firmware": FirmwareView(
+                    VIEW.folders, (dataclasses.replace(OVMF, device="flash"),)
+                )
+            },
+        ),
+    ],
 }
 WRONG_POLICIES = [
     *(("sev_policy", text) for text in ("0x73", "0x333333333", "0xx", "NOSUCH")),
     ("snp_policy", "0x10000"),
-]
-RULED_OUT = [
-    operation
-    for (operation, model), ruling in lifecycle.RULINGS.items()
-    if model is SEV and not ruling.allowed
 ]
 
 
@@ -173,8 +277,8 @@ def announced(
     capability: ModelCapability, cap: int | None = None, ratio: float = 1.0
 ) -> list[str]:
     ram = HostMemory(1, 1, ratio)
-    host = {capability.model: capability}
-    return [text for _, text in announcement.lines(host, {SEV: cap}, ram)]
+    host = HostCapabilities((capability,))
+    return [text for _, text in host_report.lines(host, {SEV: cap}, ram)]
 
 
 def refused_policy(option: str, text: str) -> str:
@@ -190,38 +294,110 @@ def refused_policy(option: str, text: str) -> str:
     return str(refusal.value)
 
 
+def lost_allocation_examples() -> Iterator[tuple[str, str]]:
+    for obstacles in ("", "Its disk is on USB."):
+        yield "allocation-lost", lost_allocations.allocation_lost("1", obstacles)
+    yield "allocation-restored", lost_allocations.allocation_restored("1")
+    error = DomainXMLError("x")
+    yield "allocation-unknown", lost_allocations.unknown_allocation("1", error)
+
+
+def refused_rescues(foreign: ForeignRequest) -> Iterator[tuple[str, str]]:
+    for own, by_rescue in ((foreign, None), (None, GOOD)):
+        (violation,) = check_rescue_image(own, by_rescue, "rescue image 1")
+        yield label(Requirement.RESCUE_IMAGE), str(violation)
+
+
+def lost_requests() -> Iterator[tuple[str, str]]:
+    yield label(Requirement.IMAGE_RECORD), str(lost_request(SEV))
+
+
 def examples() -> Iterator[tuple[str, str]]:
     """Yield label and text of each message, made by the code itself."""
     for requirement, changes in REQUESTS.items():
         for change in changes:
             request = dataclasses.replace(GOOD, **change)  # type: ignore[arg-type]
-            (violation,) = check(request, {SEV: ON})
+            (violation,) = check_request(request, {SEV: ON})
             yield label(requirement), str(violation)
+    allowed = dataclasses.replace(
+        GOOD,
+        model=SEV_SNP,
+        firmware_stateless=True,
+        passthrough=(Setting("gpu:1", "the alias"),),
+        allows_pci_devices=True,
+    )
+    old_qemu = judged(SEV_SNP, EVERYTHING, versions=Versions(qemu=(9, 1, 0)))
+    (violation,) = check_request(allowed, {SEV_SNP: old_qemu})
+    yield label(Requirement.NO_HOST_DEVICE), str(violation)
     for requirement, devices in DEVICES.items():
         for device in devices:
             xml = f"<domain><devices>{device}</devices></domain>"
-            (violation,) = forbidden_devices.check(GOOD, domain_xml.parse(xml))
+            (violation,) = forbidden_devices.check_domain(GOOD, domain_xml.parse(xml))
             assert violation.requirement is requirement
             yield label(requirement), str(violation)
+    (violation,) = check_vhost_user(GOOD, ["1"])
+    yield label(Requirement.SHARED_MEMORY), str(violation)
+    port = "<interface type='vhostuser'><mac address='fa:16:3e:00:00:01'/></interface>"
+    refusal = "iommu_platform=true is not supported by the device"
+    (violation,) = forbidden_devices.explain_error(GOOD, port, refusal)
+    yield label(Requirement.VHOST_IOMMU), str(violation)
     for requirement, allocations in SLOTS.items():
-        (violation,) = pools.check(GOOD, allocations, lambda uuid: uuid)
+        (violation,) = allocations_module.check_allocation(
+            GOOD, allocations, lambda uuid: uuid
+        )
         assert violation.requirement is requirement
         yield label(requirement), str(violation)
+    (slip,) = near_misses.of_flavor(
+        "flavor m1", {"hw:mem_encryption_modle": SEV_ES.value}
+    )
+    (violation,) = check_spelling(dataclasses.replace(GOOD, misspelt_models=(slip,)))
+    yield label(Requirement.SPELLING), str(violation)
+    yield label(Requirement.SPELLING), str(slip)
+    snp = dataclasses.replace(GOOD, model=SEV_SNP)
+    (violation,) = check_image_model(snp, SEV_SNP.value, NovaRelease(31))
+    yield label(Requirement.IMAGE_MODEL), str(violation)
+    yield (
+        label(Requirement.IMAGE_MODEL),
+        build_warnings.unreadable_model(SEV_SNP.value, (32, 33)),
+    )
+    foreign = ForeignRequest(ForeignModel.INTEL_TDX, GOOD.requesters)
+    (violation,) = check_foreign(foreign, supported=False)
+    yield label(Requirement.HOST), str(violation)
+    yield from refused_rescues(foreign)
+    yield from lost_requests()
+    (violation,) = allocations_module.check_foreign_allocation(foreign, {}, str)
+    yield label(Requirement.SLOT), str(violation)
+    (violation,) = allocations_module.check_allocation(
+        GOOD, SLOTS[Requirement.POOL], lambda uuid: uuid, none_free=True
+    )
+    yield label(Requirement.POOL), str(violation)
+    yield from refused_slots()
     for obstacle, hosts in HOSTS.items():
         for model, change in hosts:
             facts = dataclasses.replace(EVERYTHING, **change)  # type: ignore[arg-type]
-            capability = conclude(facts)[model]
+            capability = detect(facts)[model]
             assert capability.obstacle is obstacle
             (line,) = announced(capability)
             yield label(obstacle), line
             request = dataclasses.replace(GOOD, model=model)
-            (*_, violation) = check(request, {model: capability})
+            (*_, violation) = check_request(request, {model: capability})
             yield label(Requirement.HOST), str(violation)
-    for operation in RULED_OUT:
+    capability = detect(
+        dataclasses.replace(
+            EVERYTHING,
+            es_beside_snp=True,
+            versions=Versions(kernel=(6, 18, 0)),
+            system=SystemFacts(kernel_log=("ccp: SEV-SNP API:1.58 build:4",)),
+        )
+    )[SEV_ES]
+    yield "beside-snp", announced(capability)[1]
+    for operation in operations.Operation:
         with pytest.raises(OperationNotSupported) as refused:
-            lifecycle.require(operation, SEV)
+            operations.refuse(operation, SEV)
         yield label(operation), str(refused.value)
     yield "encryption-lost", str(EncryptionLost("instance-1", SEV, "no launchSecurity"))
+    weak = PolicyTooWeak("instance-1", SEV, "0x0001", "0x0033", ["NOKS"])
+    yield "policy-too-weak", str(weak)
     with pytest.raises(DomainXMLError) as unreadable:
         domain_xml.parse("<")
     yield "domain-xml", str(unreadable.value)
@@ -229,21 +405,21 @@ def examples() -> Iterator[tuple[str, str]]:
     shared = HostCapabilities(
         tuple(ModelCapability(model, slots=5) for model in (SEV_ES, SEV_SNP)), 5
     )
-    split = inventory.offers(shared, {SEV_ES: 4, SEV_SNP: 4})[SEV_SNP]
+    split = inventory.compute_offers(shared, {SEV_ES: 4, SEV_SNP: 4})[SEV_SNP]
     yield "shared-slots", str(split.warning)
-    yield "stranger", slot_messages.stranger("1")
-    yield "allocation-lost", slot_messages.allocation_lost("1")
-    yield "kernel-counts", slot_messages.unseen(1, 2)
-    yield "unread-domain", slot_messages.unread_domain("1", DomainXMLError("x"))
-    yield "slots-on-root", slot_messages.held_beside_root(SEV_ES)
+    yield "not-managed", unmanaged_guests.not_managed("1")
+    yield from lost_allocation_examples()
+    yield "kernel-counts", unmanaged_guests.outside_libvirt(1, 2)
+    yield "unread-domain", unmanaged_guests.unread_domain("1", DomainXMLError("x"))
+    yield "slots-on-root", provider_plan.held_though_withheld(SEV_ES)
     yield "textfile-library", textfile.no_library("/a.prom")
     yield "textfile-name", str(textfile.misnamed("/a.txt"))
     yield "textfile-not-written", textfile.not_written("/a.prom", OSError("no"))
     yield "overcommit", announced(ON, ratio=1.5)[-1]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(releases, "nova_release", lambda: releases.OLDEST_NOVA - 1)
+        patch.setattr(nova_compat, "installed_release", lambda: NovaRelease(26))
         with pytest.raises(ConfigurationError) as old:
-            releases.check_nova()
+            nova_compat.check_nova()
     yield "nova-too-old", str(old.value)
     yield from log_messages.examples()
     yield from (("policy-value", refused_policy(*each)) for each in WRONG_POLICIES)
@@ -251,6 +427,26 @@ def examples() -> Iterator[tuple[str, str]]:
         with pytest.raises(ConfigurationError) as refusal:
             Policies(sev=SevPolicy(text))
         yield policy, str(refusal.value)
+
+
+def refused_slots() -> Iterator[tuple[str, str]]:
+    """Yield what each door says of no slot, and of no answer by Placement."""
+    for door in doors.DOORS:
+        to_stock = doors.Observed(goes_to_stock=True, leaves_machine_type_open=True)
+        for seen in (doors.Observed(allocations={}), to_stock):
+            for violation in doors.decide(door, GOOD, seen).violations:
+                yield label(violation.requirement), str(violation)
+    ours = dataclasses.replace(GOOD, on_stock_nova="in the clear")
+    held = {"node_amd_sev": {"resources": {"MEM_ENCRYPTION_CONTEXT": 1}}}
+    for door, change in (
+        (doors.MIGRATE, {"goes_to_stock": True}),
+        (doors.MIGRATE, {"goes_to_stock": None}),
+        (doors.MIGRATE, {"new_host_lost_slots": True}),
+        (doors.SPAWN, {"is_prepared_for_stock": True}),
+    ):
+        seen = doors.Observed(allocations=held, **change)
+        (violation,) = doors.decide(door, ours, seen).violations
+        yield label(violation.requirement), str(violation)
 
 
 def manual() -> dict[str, list[re.Pattern[str]]]:
@@ -297,5 +493,7 @@ def test_what_the_log_warns_of_stands_in_the_manual() -> None:
 
 
 def test_no_kind_of_message_is_without_an_example() -> None:
-    kinds = {label(kind) for kind in (*Requirement, *Obstacle, *RULED_OUT)}
+    kinds = {
+        label(kind) for kind in (*Requirement, *ObstacleKind, *operations.Operation)
+    }
     assert kinds <= {name for name, _ in EXAMPLES}

@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """QEMU's command line as libvirt writes it, rewritten for software emulation."""
 
 from __future__ import annotations
@@ -39,6 +29,7 @@ class CommandLine:
         self.security: dict[str, Any] | None = None
         self.kvm = False
         self.pflash = False
+        self.virtiofs = any("vhost-user-fs-pci" in word for word in argv)
         self.paused = "-S" in argv
         self.memory = 0  # bytes
         # Where libvirt will speak QMP: a path when it asks for capabilities,

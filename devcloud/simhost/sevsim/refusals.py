@@ -1,14 +1,4 @@
-#    Licensed under the Apache License, Version 2.0 (the "License"); you may
-#    not use this file except in compliance with the License. You may obtain
-#    a copy of the License at
-#
-#         http://www.apache.org/licenses/LICENSE-2.0
-#
-#    Unless required by applicable law or agreed to in writing, software
-#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
-#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
-#    License for the specific language governing permissions and limitations
-#    under the License.
+# SPDX-License-Identifier: Apache-2.0
 """Why QEMU on such a host would not start a guest, in QEMU's words."""
 
 from __future__ import annotations
@@ -56,14 +46,27 @@ def refusal(platform: Platform, command: CommandLine) -> list[str]:
         return [f"sev_kvm_init: {obstacle}", _KVM_FAILED]
     if not slots.asids(platform, slots.pool(command)):
         return _init_failed(ENOTTY)
-    if command.snp and command.pflash:
-        return ["pflash with kvm requires KVM readonly memory support"]
+    unfit = _unfit_devices(command)
+    if unfit:
+        return unfit
     # The firmware is pinned as well, so the memory alone is too little. SNP pins none.
     if not command.snp and _lock_limit(platform) <= command.memory:
         return [
             f"sev_ram_block_added: failed to register region (0x7f0000000000+"
             f"{command.memory:#x}) error 'Cannot allocate memory'"
         ]
+    return []
+
+
+def _unfit_devices(command: CommandLine) -> list[str]:
+    if command.virtiofs:
+        # QEMU sets iommu_platform on each virtio device of an encrypted guest.
+        return [
+            "-device vhost-user-fs-pci: iommu_platform=true is not supported by the "
+            "device"
+        ]
+    if command.snp and command.pflash:
+        return ["pflash with kvm requires KVM readonly memory support"]
     return []
 
 

@@ -1,0 +1,576 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""The operations with which Nova starts, changes or moves a guest, and their checks.
+
+A *door* is one of Nova's methods for such an operation. The table :data:`DOORS` is also
+in the manual (never-in-the-clear.rst). ``tests/functional/test_doors.py`` compares it
+with the source of Nova.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from sev_driver.domain import forbidden_devices
+from sev_driver.domain.forbidden_devices import Disk
+from sev_driver.exceptions import Fault, Requirement, Violation
+from sev_driver.guest import requirements
+from sev_driver.guest.operations import Operation
+from sev_driver.guest.requirements import GuestRequest, Setting, UnmetRequirement
+from sev_driver.host.capabilities import HostCapabilities
+from sev_driver.model import (
+    HOST_TRAIT,
+    AnyModel,
+    ForeignModel,
+    MemoryEncryptionModel,
+)
+from sev_driver.nova_release import NovaRelease
+from sev_driver.placement import allocations as slot_allocations
+
+
+class Check(enum.Enum):
+    """What is checked before an operation; the values are in the manual's table."""
+
+    #: The requirements that flavor and image must meet on any host.
+    REQUEST = "request"
+    #: Whether this host supports the model.
+    HOST = "host"
+    #: The server's slot in Placement.
+    SLOT = "slot"
+    #: Ports that are host devices, and ports that need shared memory.
+    PORTS = "ports"
+    #: The buses of the server's disks and volumes.
+    DISKS = "disks"
+    #: The devices of the existing domain that Nova keeps.
+    DOMAIN = "existing domain"
+    #: Whether the existing XML, with which the guest will start, is encrypted.
+    XML = "existing XML"
+    #: Whether the new host would start the guest encrypted as on this one.
+    NEW_HOST = "new host"
+    #: Whether a guest whose server no longer asks for encryption was encrypted.
+    RECORD = "record of the image"
+    #: Whether encrypted guests support the operation.
+    OPERATION = "operation"
+
+
+class Refusal(enum.Enum):
+    """The effect of a refusal; the values are the functions of ``errors``."""
+
+    #: Ends a build, or lets Nova try the next host.
+    BUILD = "for_build"
+    #: Fails the operation. If the guest is off, Nova sets the server to ERROR.
+    OPERATION = "for_operation"
+    #: Keeps the server in its state.
+    ROLLBACK = "for_rollback"
+    #: Ends a live migration before it starts.
+    LIVE_MIGRATION = "for_live_migration"
+
+
+@dataclasses.dataclass(frozen=True)
+class Door:
+    """One of Nova's operations on a guest.
+
+    ``method`` is the method of Nova's driver (or of its Guest) that this driver
+    overrides. ``callers`` are the functions of Nova's compute manager and libvirt code
+    that call it, in all supported releases; a test fails if one is missing here.
+    ``remedy`` is what to do about a missing slot.
+    """
+
+    method: str
+    title: str
+    checks: frozenset[Check]
+    refusal: Refusal = Refusal.OPERATION
+    callers: tuple[str, ...] = ()
+    remedy: str = slot_allocations.SET_RESOURCES
+    operation: Operation | None = None
+    #: True if the guest keeps the slot that its domain already has on this host.
+    stays_here: bool = False
+    #: True if Nova's scheduler has just claimed the slot. If it is one of another model
+    #: and the guest may start otherwise, the slot is exchanged.
+    has_new_slot: bool = False
+    #: True if a guest may be started that has run with a boot disk that only this
+    #: driver refuses. Otherwise its user could never use the disk again. So it
+    #: is with a port that carries nothing: the guest has run without it.
+    keeps_boot_bus: bool = False
+    #: True if libvirt has a domain of the guest before the operation.
+    has_domain: bool = True
+
+
+_DEVICES: Final = frozenset((Check.PORTS, Check.DISKS))
+_STARTS: Final = _DEVICES | {Check.REQUEST, Check.HOST, Check.SLOT}
+
+_NEW_SERVER: Final = "make a new server of the image"
+_SHELVE: Final = "shelve and unshelve the server"
+
+SPAWN = Door(
+    "spawn",
+    "Creation, evacuation, unshelve, and the second half of a rebuild",
+    _STARTS,
+    Refusal.BUILD,
+    (
+        "manager._build_and_run_instance",
+        "manager._rebuild_default_impl",
+        "manager._finish_snapshot_based_resize_at_dest_spawn",
+        "manager._unshelve_instance",
+    ),
+    keeps_boot_bus=True,
+    has_domain=False,
+    has_new_slot=True,
+)
+REBUILD = Door(
+    "rebuild",
+    "Rebuild on the same host",
+    _STARTS,
+    Refusal.ROLLBACK,
+    ("manager._do_rebuild_instance",),
+    remedy=_NEW_SERVER,
+    stays_here=True,
+)
+HARD_REBOOT = Door(
+    "_hard_reboot",
+    "Hard reboot, start, and start of the host",
+    _STARTS | {Check.DOMAIN, Check.RECORD},
+    callers=("driver.reboot", "driver.power_on", "driver.resume_state_on_host_boot"),
+    remedy=_SHELVE,
+    stays_here=True,
+    keeps_boot_bus=True,
+)
+SOFT_REBOOT = Door(
+    "_soft_reboot",
+    "Soft reboot",
+    frozenset((Check.XML,)),
+    callers=("driver.reboot",),
+)
+POWER_OFF_FOR_RESCUE = Door(
+    "power_off",
+    "The first half of a rescue",
+    frozenset((Check.REQUEST, Check.HOST, Check.SLOT, Check.DOMAIN, Check.RECORD)),
+    callers=(
+        "driver.migrate_disk_and_power_off",
+        "manager._power_off_instance",
+        "manager._cleanup_running_deleted_instances",
+        "manager.soft_delete_instance",  # until Nova 30
+    ),
+    remedy=_SHELVE,
+    stays_here=True,
+    keeps_boot_bus=True,
+)
+RESCUE = Door(
+    "rescue",
+    "Rescue",
+    _STARTS | {Check.DOMAIN, Check.RECORD},
+    callers=("manager.rescue_instance",),
+    remedy=_SHELVE,
+    stays_here=True,
+    keeps_boot_bus=True,
+)
+UNRESCUE = Door(
+    "unrescue",
+    "Unrescue",
+    frozenset((Check.REQUEST, Check.HOST, Check.SLOT, Check.XML)),
+    callers=("manager.unrescue_instance",),
+    remedy=_SHELVE,
+    stays_here=True,
+    keeps_boot_bus=True,
+)
+#: The guest is destroyed afterwards: unshelve would find no trace of its encryption.
+POWER_OFF_FOR_SHELVE = Door(
+    "power_off",
+    "The first half of a shelve",
+    frozenset((Check.RECORD,)),
+    callers=POWER_OFF_FOR_RESCUE.callers,
+)
+MIGRATE = Door(
+    "migrate_disk_and_power_off",
+    "Resize and cold migration, on the old host",
+    # The host is not checked, because the guest leaves it.
+    _DEVICES | {Check.REQUEST, Check.SLOT, Check.NEW_HOST, Check.RECORD},
+    Refusal.ROLLBACK,
+    ("manager._resize_instance",),
+    keeps_boot_bus=True,
+    has_new_slot=True,
+)
+FINISH_MIGRATION = Door(
+    "finish_migration",
+    "Resize and cold migration, on the new host",
+    _STARTS,
+    callers=("manager._finish_resize",),
+    keeps_boot_bus=True,
+    has_new_slot=True,
+)
+REVERT = Door(
+    "finish_revert_migration",
+    "Resize and cold migration, reverted",
+    # The slot is not checked: it may still be allocated to the migration.
+    _DEVICES | {Check.REQUEST, Check.HOST},
+    callers=(
+        "manager._init_instance",
+        "manager._finish_revert_resize",
+        "manager._finish_revert_snapshot_based_resize_at_source",
+    ),
+    keeps_boot_bus=True,
+)
+SUSPEND = Door(
+    "suspend",
+    "Suspend",
+    frozenset((Check.OPERATION,)),
+    Refusal.ROLLBACK,
+    ("manager.suspend_instance", "driver._suspend_guest_for_snapshot"),
+    operation=Operation.SUSPEND,
+)
+LIVE_MIGRATION_SOURCE = Door(
+    "check_can_live_migrate_source",
+    "Live migration, on the old host",
+    frozenset((Check.OPERATION,)),
+    Refusal.LIVE_MIGRATION,
+    ("manager.check_can_live_migrate_source",),
+    operation=Operation.LIVE_MIGRATION,
+)
+LIVE_MIGRATION_DESTINATION = Door(
+    "check_can_live_migrate_destination",
+    "Live migration, on the new host",
+    frozenset((Check.OPERATION,)),
+    Refusal.LIVE_MIGRATION,
+    ("manager.check_can_live_migrate_destination",),
+    operation=Operation.LIVE_MIGRATION,
+)
+ATTACH_INTERFACE = Door(
+    "attach_interface",
+    "A network interface attached while the guest runs",
+    frozenset((Check.PORTS,)),
+    callers=("manager._attach_interface", "driver._reattach_instance_vifs"),
+)
+ATTACH_DEVICE = Door(
+    "Guest.attach_device",
+    "A volume or another device attached while the guest runs",
+    _DEVICES,
+    callers=(
+        "driver.attach_volume",
+        "driver.attach_interface",
+        "driver._attach_pci_devices",
+        "driver._attach_direct_passthrough_ports",
+        "driver._attach_mediated_devices",
+    ),
+)
+#: The last two guards, which all of Nova's code uses, including future code.
+CREATE_GUEST = Door(
+    "_create_guest",
+    "Every domain that Nova defines, with the XML that it has made or saved",
+    frozenset((Check.XML,)),
+    callers=(
+        "driver.rescue",
+        "driver.unrescue",
+        "driver._create_guest_with_network",
+    ),
+)
+LAUNCH = Door(
+    "Guest.launch",
+    "Every domain that Nova starts as libvirt has it",
+    frozenset((Check.XML,)),
+    callers=(
+        "driver._create_guest",
+        "driver._soft_reboot",
+        "driver._resume_guest_after_snapshot",
+    ),
+)
+
+DOORS: Final = (
+    SPAWN,
+    REBUILD,
+    HARD_REBOOT,
+    SOFT_REBOOT,
+    POWER_OFF_FOR_RESCUE,
+    POWER_OFF_FOR_SHELVE,
+    RESCUE,
+    UNRESCUE,
+    MIGRATE,
+    FINISH_MIGRATION,
+    REVERT,
+    SUSPEND,
+    LIVE_MIGRATION_SOURCE,
+    LIVE_MIGRATION_DESTINATION,
+    ATTACH_INTERFACE,
+    ATTACH_DEVICE,
+    CREATE_GUEST,
+    LAUNCH,
+)
+
+
+#: Operations that build a guest on this host.
+_ARRIVALS: Final = (SPAWN, REBUILD)
+
+
+#: Calls with which Nova creates a guest's XML, or defines, starts, extends, saves or
+#: moves its domain, and their callers. Each caller is a door, is only called by doors,
+#: or has a comment that says why it need not be a door.
+SEAMS: Final[Mapping[str, tuple[str, ...]]] = {
+    "_get_guest_xml": (
+        "driver.spawn",
+        "driver._hard_reboot",
+        "driver.rescue",
+        "driver.finish_migration",
+        "driver.finish_revert_migration",
+        "driver._get_existing_domain_xml",
+    ),
+    # Of a guest without a domain it makes the XML, which _get_guest_xml looks at.
+    "_get_existing_domain_xml": ("driver.rescue", "driver.resume"),
+    "_create_guest_with_network": (
+        "driver.spawn",
+        "driver._hard_reboot",
+        "driver.finish_migration",
+        "driver.finish_revert_migration",
+        # Nothing is lost if _create_guest refuses: the guest is off.
+        "driver.resume",
+    ),
+    "create": ("driver._create_guest",),
+    "createWithFlags": ("guest.launch",),
+    "createXML": (),
+    "defineXML": ("host.write_instance_config",),
+    # The two of the driver define what libvirt has, and start nothing. What libvirt
+    # would refuse of that is left out: guarded_guest.guard_definitions.
+    "write_instance_config": (
+        "driver._live_snapshot",
+        "driver._swap_volume",
+        "guest.create",
+    ),
+    "attachDeviceFlags": ("guest.attach_device",),
+    "attachDevice": (),
+    # GuardedGuest refuses these two.
+    "save_memory_state": ("driver.suspend",),
+    "managedSave": ("guest.save_memory_state",),
+    "migrate": ("driver._live_migration_operation",),
+    "migrateToURI3": ("guest.migrate",),
+    "restoreFlags": (),
+    "revertToSnapshot": (),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class ExistingDomain:
+    """A guest's domain in libvirt: its parsed XML, and its model."""
+
+    root: Any
+    model: MemoryEncryptionModel | None
+
+    @property
+    def any_model(self) -> AnyModel | None:
+        """The model that the domain is encrypted with, of any vendor; None: none."""
+        element = self.root.find("./launchSecurity")
+        if self.model is not None or element is None:
+            return self.model
+        return next(
+            (
+                each
+                for each in ForeignModel
+                if each.launch_security == element.get("type")
+            ),
+            None,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Observed:
+    """The facts about a guest before an operation; those not checked are empty.
+
+    ``allocations`` is None if Placement does not answer. ``none_free`` is true if the
+    host has no free slot of the guest's model. ``has_run`` is true if the server has
+    been started before, with any driver. ``leaves_machine_type_open`` is true if its
+    image names no machine type, and false if that is unknown. ``goes_to_stock`` is true
+    if the server moves to a host without this driver, and None if that is unknown.
+    ``new_host_lost_slots`` is true if the new host has this driver, but no longer
+    offers slots. ``is_prepared_for_stock`` is true if this host is prepared for Nova's
+    own driver. ``unshared_ports`` are the ids of vhost-user ports of a guest without
+    shared memory. ``image_model`` is the model that the image names, and ``release``
+    the installed Nova.
+    """
+
+    host: HostCapabilities | None = None
+    allocations: Mapping[str, Mapping[str, Any]] | None = None
+    provider_name: Callable[[str], str] = str
+    none_free: bool = False
+    ports: tuple[Setting, ...] = ()
+    unshared_ports: tuple[str, ...] = ()
+    disks: Sequence[Disk] = ()
+    domain: ExistingDomain | None = None
+    has_run: bool = False
+    leaves_machine_type_open: bool = False
+    goes_to_stock: bool | None = False
+    new_host_lost_slots: bool = False
+    is_prepared_for_stock: bool = False
+    image_model: str | None = None
+    release: NovaRelease | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """The violations that lead to a refusal, and those that are tolerated."""
+
+    violations: tuple[Violation, ...]
+    tolerated: tuple[Violation, ...] = ()
+
+
+def decide(door: Door, request: GuestRequest, seen: Observed) -> Verdict:
+    """Return all violations at once, at most one source for each requirement.
+
+    The sources are the request, the devices that Nova lists, and the existing domain,
+    in this order: a device of the flavor is not reported again for the domain.
+    """
+    violations: list[Violation] = []
+    for source in _sources(door, request, seen):
+        known = {violation.requirement for violation in violations}
+        violations += [each for each in source if each.requirement not in known]
+    tolerated = tuple(v for v in violations if _is_tolerated(v, door, request, seen))
+    refused = tuple(v for v in violations if v not in tolerated)
+    return Verdict(refused, tolerated)
+
+
+def should_exchange_slot(door: Door, verdict: Verdict) -> bool:
+    """Return whether the slot's model is the only violation."""
+    lacking = {violation.requirement for violation in verdict.violations}
+    return door.has_new_slot and lacking == {Requirement.POOL}
+
+
+def _sources(
+    door: Door, request: GuestRequest, seen: Observed
+) -> Iterator[Iterable[Violation]]:
+    found = requirements.check_request(
+        request.with_passthrough(seen.ports), seen.host or HostCapabilities(())
+    )
+    if Check.REQUEST in door.checks:
+        yield [
+            v for v in found if v.fault is Fault.REQUEST or Check.HOST in door.checks
+        ]
+    elif Check.PORTS in door.checks:
+        yield [v for v in found if v.requirement is Requirement.NO_HOST_DEVICE]
+    if door is SPAWN and not seen.has_run:
+        yield requirements.check_spelling(request)
+        if seen.release is not None:
+            named = seen.image_model
+            yield requirements.check_image_model(request, named, seen.release)
+    if Check.SLOT in door.checks:
+        yield _slot(door, request, seen)
+    if Check.NEW_HOST in door.checks:
+        yield [finding.attributed_to(request) for finding in _new_host(request, seen)]
+    if door in _ARRIVALS and seen.is_prepared_for_stock:
+        yield [finding.attributed_to(request) for finding in _prepared_host(request)]
+    yield from _device_sources(door, request, seen)
+
+
+def _device_sources(
+    door: Door, request: GuestRequest, seen: Observed
+) -> Iterator[Iterable[Violation]]:
+    if Check.PORTS in door.checks:
+        yield requirements.check_vhost_user(request, seen.unshared_ports)
+    if Check.DISKS in door.checks:
+        yield forbidden_devices.check_disks(request, seen.disks)
+    if Check.DOMAIN in door.checks and seen.domain is not None:
+        # Nova keeps the domain's host devices, but creates its disks again.
+        found = forbidden_devices.check_domain(request, seen.domain.root)
+        yield [v for v in found if v.requirement is Requirement.NO_HOST_DEVICE]
+
+
+def _slot(door: Door, request: GuestRequest, seen: Observed) -> tuple[Violation, ...]:
+    if seen.allocations is not None:
+        return slot_allocations.check_allocation(
+            request,
+            seen.allocations,
+            seen.provider_name,
+            door.remedy,
+            none_free=seen.none_free,
+        )
+    if door.stays_here and seen.domain and seen.domain.model is request.model:
+        # The guest has its key. A hard reboot should not fail because Placement does
+        # not answer for a minute.
+        return ()
+    unknown = UnmetRequirement(
+        Requirement.SLOT_UNKNOWN,
+        "Placement does not say whether it has a slot",
+        "try again when Placement answers",
+    )
+    return (unknown.attributed_to(request),)
+
+
+def _new_host(request: GuestRequest, seen: Observed) -> Iterator[UnmetRequirement]:
+    """Yield the requirements that the new host of a move does not meet.
+
+    Nova passes the user's image to the new host, without the machine type that this
+    driver recorded with the server.
+    """
+    if seen.new_host_lost_slots:
+        yield UnmetRequirement(
+            Requirement.NEW_HOST_SLOTS,
+            "the new host no longer offers it",
+            "use another host, or see the log of nova-compute on the new host",
+        )
+    elif request.on_stock_nova and seen.goes_to_stock is None:
+        yield UnmetRequirement(
+            Requirement.SEV_DRIVER,
+            "Placement does not say whether the new host has sev_driver",
+            "try again when Placement answers",
+        )
+    elif request.on_stock_nova and seen.goes_to_stock:
+        yield UnmetRequirement(
+            Requirement.SEV_DRIVER,
+            f"the new host has no sev_driver, and stock Nova would start it "
+            f"{request.on_stock_nova}",
+            f"set trait:{HOST_TRAIT}=required on the flavor",
+        )
+    if seen.goes_to_stock and seen.leaves_machine_type_open:
+        yield UnmetRequirement(
+            Requirement.NEW_HOST,
+            "its image names no machine type, which the new host needs",
+            "set it with nova-manage image_property, or use a host with sev_driver",
+        )
+
+
+def _prepared_host(request: GuestRequest) -> Iterator[UnmetRequirement]:
+    """Yield a requirement if Nova's own driver would not start the guest as requested.
+
+    This host is prepared for that driver.
+    """
+    if request.on_stock_nova:
+        yield UnmetRequirement(
+            Requirement.SEV_DRIVER,
+            f"this host is prepared for stock Nova, which would start it "
+            f"{request.on_stock_nova}",
+            "use another host, or unset [sev] prepare_for_stock_nova here",
+        )
+
+
+def needs_host_trait(door: Door, request: GuestRequest) -> bool:
+    """Return whether the guest could move to a host that starts it in another way."""
+    arrives = door in (SPAWN, FINISH_MIGRATION)
+    return arrives and bool(request.on_stock_nova) and not request.requires_sev_driver
+
+
+def is_known_boot_bus(violation: Violation, has_run: bool) -> bool:
+    """Return whether the guest has run before with a boot bus that is not supported.
+
+    Stock Nova starts guests from boot disks on USB, or on a SCSI controller other than
+    virtio-scsi. They are encrypted nevertheless: such a disk is emulated, and uses only
+    the pages that the guest shares. New guests are refused, because few images boot
+    from such disks. A guest that has run would lose its disk, so it may start.
+    """
+    return has_run and violation.requirement is Requirement.BOOT_BUS
+
+
+def _is_tolerated(
+    violation: Violation, door: Door, request: GuestRequest, seen: Observed
+) -> bool:
+    """Return whether a violation is tolerated, because the guest has run with it.
+
+    This is a boot bus that the existing domain has as well, or a port without traffic.
+    """
+    if violation.requirement is Requirement.SHARED_MEMORY:
+        return door.keeps_boot_bus and seen.has_run
+    if not door.keeps_boot_bus or not is_known_boot_bus(violation, seen.has_run):
+        return False
+    if seen.domain is None:
+        return True
+    if seen.domain.model is not request.model:
+        return False
+    existing = forbidden_devices.check_domain(request, seen.domain.root)
+    return any(v.requirement is Requirement.BOOT_BUS for v in existing)

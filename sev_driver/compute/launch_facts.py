@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Write what was launched into the metadata of servers with SEV-SNP.
+
+Their owners compare it with values of their own, see :mod:`sev_driver.guest.launched`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from nova import objects
+from nova.conf import CONF
+from oslo_log import log as logging
+
+from sev_driver import measurement
+from sev_driver.compute.capability_tracker import CapabilityTracker
+from sev_driver.domain.launched_domain import LaunchedDomain
+from sev_driver.exceptions import DetectionError
+from sev_driver.guest import launched
+from sev_driver.guest.requirements import GuestRequest
+from sev_driver.host.facts import HostFacts, version_text
+from sev_driver.host.guest_cpu import GuestCpu, guest_cpu
+from sev_driver.measurement import SNP_ACTIVE, LaunchFacts
+from sev_driver.model import SEV_SNP
+
+LOG = logging.getLogger(__name__)
+
+
+class LaunchRecorder:
+    """Records launches in the metadata of their servers.
+
+    A failure here has no effect on the guest.
+
+    :param nova_host: Nova's libvirt Host.
+    :param tracker: the facts of this host.
+    """
+
+    def __init__(self, nova_host: Any, tracker: CapabilityTracker) -> None:
+        self._nova_host = nova_host
+        self._tracker = tracker
+
+    def record(self, instance: objects.Instance, request: GuestRequest | None) -> None:
+        """Write what was launched, after a guest has been started.
+
+        Nova saves the metadata with the rest of the instance. For a guest that is not
+        encrypted, nothing is done.
+        """
+        if request is None:
+            return
+        try:
+            if request.model is not SEV_SNP or not CONF.sev.tell_launch:
+                forget(instance)
+                return
+            found = self._observe(instance)
+            if found is None:
+                return
+            instance.metadata = {**launched.without(instance.metadata), **found}
+            if instance.task_state is None:
+                # Started with the host: Nova saves nothing after it.
+                instance.save()
+        except Exception:
+            LOG.warning(
+                "Cannot write what was launched into the server's metadata.",
+                exc_info=True,
+                instance=instance,
+            )
+
+    def _observe(self, instance: objects.Instance) -> dict[str, str] | None:
+        """Return the items of the metadata, None if the guest does not run."""
+        try:
+            guest = self._nova_host.get_guest(instance)
+            if not guest.is_active():
+                return None
+            domain = LaunchedDomain.parse(guest.get_xml_desc())
+            host = self._tracker.facts()
+        except Exception as error:
+            LOG.warning("Cannot read the domain: %s", error, instance=instance)
+            unknown = launched.unknown("the guest's domain cannot be read")
+            return launched.as_metadata(dict.fromkeys(launched.FACTS, unknown))
+        return launched.as_metadata(facts(domain, host))
+
+
+def forget(instance: objects.Instance) -> None:
+    """Remove what was written about a launch that was not the last one."""
+    written = instance.metadata if "metadata" in instance else {}
+    kept = launched.without(written)
+    if len(kept) != len(written):
+        instance.metadata = kept
+
+
+def facts(domain: LaunchedDomain, host: HostFacts) -> dict[str, str]:
+    """Return the facts of a launch by name, see :data:`launched.FACTS`.
+
+    :param domain: the domain as it runs.
+    """
+    kernel, initrd, cmdline = _measured(domain)
+    return {
+        "digest": _known(lambda: launch_digest(domain, host)),
+        "firmware": _known(lambda: measurement.file_digest(_firmware(domain))),
+        "firmware_path": _known(lambda: _firmware(domain)),
+        "vcpus": str(domain.vcpus),
+        "cpu": _known(lambda: str(_cpu(domain, host))),
+        "features": f"{SNP_ACTIVE:#x}",
+        "policy": f"{domain.policy:#010x}",
+        "kernel": _file(kernel),
+        "initrd": _file(initrd),
+        "cmdline": measurement.cmdline_digest(cmdline) if kernel else launched.NONE,
+        "by": _programs(host),
+    }
+
+
+def launch_digest(domain: LaunchedDomain, host: HostFacts) -> str:
+    """Return the launch digest of a domain on this host.
+
+    :raises DetectionError: it is unknown.
+    """
+    return measurement.launch_digest(
+        LaunchFacts(
+            _firmware(domain),
+            domain.vcpus,
+            _cpu(domain, host).signature,
+            SNP_ACTIVE,
+            *_measured(domain),
+        )
+    )
+
+
+def _measured(domain: LaunchedDomain) -> tuple[str | None, str | None, str]:
+    """Return kernel, initrd and command line, as far as they are measured."""
+    if not domain.measures_kernel:
+        return None, None, ""
+    return domain.kernel, domain.initrd, domain.cmdline
+
+
+def _known(read: Callable[[], str]) -> str:
+    try:
+        return read()
+    except DetectionError as error:
+        return launched.unknown(error)
+
+
+def _file(path: str | None) -> str:
+    if path is None:
+        return launched.NONE
+    return _known(functools.partial(measurement.file_digest, path))
+
+
+def _firmware(domain: LaunchedDomain) -> str:
+    if domain.firmware is None:
+        raise DetectionError("the domain names no firmware")
+    return domain.firmware
+
+
+def _cpu(domain: LaunchedDomain, host: HostFacts) -> GuestCpu:
+    capabilities = host.domain
+    return guest_cpu(
+        domain.cpu_mode,
+        domain.cpu_model,
+        capabilities.host_model if capabilities else None,
+        host.system.processor,
+    )
+
+
+def _programs(host: HostFacts) -> str:
+    versions = (("QEMU", host.versions.qemu), ("libvirt", host.versions.libvirt))
+    found = [f"{name} {version_text(version)}" for name, version in versions if version]
+    return " ".join(found) or launched.unknown("libvirt does not report its version")

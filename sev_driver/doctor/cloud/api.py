@@ -1,0 +1,350 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""The APIs of a cloud, called by openstacksdk, and their answers as values."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeVar
+
+from sev_driver.doctor.cloud import allocation_candidates
+from sev_driver.doctor.cloud.facts import (
+    CloudSlots,
+    Compute,
+    Flavor,
+    Image,
+    Pool,
+    Server,
+    Unavailable,
+)
+from sev_driver.guest.model_selection import IMAGE_MODEL_KEY
+from sev_driver.model import HOST_TRAIT, MemoryEncryptionModel
+from sev_driver.nova_release import releases_with_compute_api
+from sev_driver.placement import providers
+from sev_driver.placement.allocations import SLOT
+
+#: The microversion by which extra specs come with the flavors (Nova 18, Rocky).
+_FLAVORS = "2.61"
+#: That by which the properties of servers' images come with the servers (31).
+_IMAGE_PROPERTIES = "2.98"
+#: Hypervisors name their service (from 2.53) and leave out what is not needed.
+_HYPERVISORS = "2.88"
+
+#: What every node of Nova's has, and what one has whose service is disabled.
+_NODE, _DISABLED = "COMPUTE_NODE", "COMPUTE_STATUS_DISABLED"
+_GENERATIONS = tuple(
+    name
+    for model in MemoryEncryptionModel
+    for name in (model.trait, f"CUSTOM_{model.trait}")
+)
+
+#: Of a list, the most that is asked for at once; a service may give less.
+PAGE = 1000
+
+CANDIDATES = "/allocation_candidates"
+Answer = dict[str, Any]
+
+
+class Api(Protocol):
+    """Where to ask: :class:`~sev_driver.doctor.cloud_session.CloudSession`."""
+
+    def get(
+        self, service: str, path: str, version: str | None = None, **query: Any
+    ) -> dict[str, Any] | None:
+        """Return an answer; None where there is no such thing."""
+
+
+def flavors(api: Api) -> tuple[Flavor, ...]:
+    """Return all flavors that these credentials may see."""
+    listed = _pages(
+        api, "compute", "/flavors/detail", "flavors", _FLAVORS, is_public="None"
+    )
+    found = (
+        Flavor(
+            flavor["id"],
+            flavor["name"],
+            flavor["vcpus"],
+            flavor["ram"],
+            flavor["disk"],
+            flavor.get("extra_specs", {}),
+            flavor.get("OS-FLV-EXT-DATA:ephemeral", 0),
+            flavor.get("swap") or 0,
+        )
+        for flavor in listed
+    )
+    return tuple(sorted(found, key=lambda flavor: flavor.name))
+
+
+def images(api: Api) -> tuple[Image, ...]:
+    """Return all images that these credentials may see, other than hidden ones."""
+    found = (
+        Image(
+            image["id"],
+            image.get("name") or "",
+            {key: value for key, value in image.items() if isinstance(value, str)},
+        )
+        for image in _pages(api, "image", "/images", "images")
+    )
+    return tuple(sorted(found, key=lambda image: image.name))
+
+
+def servers(api: Api, *, with_properties: bool) -> tuple[Server, ...]:
+    """Return the servers of all projects, which takes an administrator.
+
+    :param with_properties: whether the API shows their images' properties, as those of
+        Nova 31 and later do, with the properties that the release knows.
+    """
+    version = _IMAGE_PROPERTIES if with_properties else _FLAVORS
+    path = "/servers/detail"
+    found = []
+    for server in _pages(api, "compute", path, "servers", version, all_tenants="1"):
+        image = server.get("image") or {}
+        model = image.get("properties", {}).get(IMAGE_MODEL_KEY)
+        name = server.get("name") or server["id"]
+        found.append(Server(server["id"], name, image.get("id", ""), model))
+    return tuple(sorted(found, key=lambda server: server.name))
+
+
+def computes(api: Api) -> tuple[Compute, ...]:
+    """Return every nova-compute, with its nodes."""
+    nodes: dict[str, list[str]] = {}
+    path = "/os-hypervisors/detail"
+    for node in _pages(api, "compute", path, "hypervisors", _HYPERVISORS):
+        service = node["service"]["host"]
+        nodes.setdefault(service, []).append(node["hypervisor_hostname"])
+    answer = api.get("compute", "/os-services", _HYPERVISORS, binary="nova-compute")
+    return tuple(
+        Compute(
+            service["host"],
+            service["state"] == "up",
+            service["status"] == "enabled",
+            service["disabled_reason"] or "",
+            tuple(nodes.get(service["host"], ())),
+        )
+        for service in (answer or {}).get("services", ())
+    )
+
+
+def slots(api: Api) -> CloudSlots:
+    """Return what Placement knows of encryption slots."""
+    everyone = {provider["uuid"]: provider for provider in _providers(api)}
+    with_trait = {
+        name: {provider["uuid"] for provider in _providers(api, required=name)}
+        for name in _known_traits(api)
+    }
+    found: set[str] = set()
+    for name in _GENERATIONS:
+        found |= with_trait.get(name, set())
+    answer = with_free_slot(api)
+    used = {
+        uuid: summary["resources"][SLOT]["used"]
+        for uuid, summary in answer.get("provider_summaries", {}).items()
+        if SLOT in summary["resources"]
+    }
+    pools_ = []
+    for uuid, provider in everyone.items():
+        root = everyone.get(provider["root_provider_uuid"], provider)
+        if not (providers.is_pool(provider["name"]) or uuid in found | set(used)):
+            continue
+        pool = _pool(api, provider, root["name"], used.get(uuid), uuid in found)
+        if pool.total or provider is not root:
+            pools_.append(pool)
+
+    def nodes(name: str) -> frozenset[str]:
+        uuids = with_trait.get(name, set()) & set(everyone)
+        return frozenset(everyone[uuid]["name"] for uuid in uuids)
+
+    return CloudSlots(
+        tuple(pools_),
+        nodes(_NODE),
+        nodes(HOST_TRAIT),
+        nodes(_DISABLED),
+        {uuid: provider["name"] for uuid, provider in everyone.items()},
+    )
+
+
+def with_free_slot(api: Api) -> Answer:
+    """Return Placement's candidates for a slot of any model."""
+    return _placement(api, CANDIDATES, resources=f"{SLOT}:1") or {}
+
+
+def candidates_for(api: Api, query: allocation_candidates.Query) -> Answer:
+    """Return Placement's candidates for a guest, as Nova's scheduler gets them."""
+    return _placement(api, CANDIDATES, limit=str(PAGE), **query.parameters()) or {}
+
+
+def _pool(
+    api: Api, provider: dict[str, Any], root: str, used: int | None, found: bool
+) -> Pool:
+    path = f"/resource_providers/{provider['uuid']}"
+    answer = _placement(api, f"{path}/inventories") or {}
+    entry = answer.get("inventories", {}).get(SLOT, {"total": 0, "reserved": 0})
+    if used is None and entry["total"]:
+        # Of providers with a free slot, Placement has already returned the usage.
+        usages = _placement(api, f"{path}/usages") or {}
+        used = usages.get("usages", {}).get(SLOT, 0)
+    return Pool(
+        provider["name"], root, entry["total"], entry["reserved"], used or 0, found
+    )
+
+
+def _known_traits(api: Api) -> list[str]:
+    """Return the traits that this Placement knows: it refuses a query for others."""
+    names = (_NODE, _DISABLED, HOST_TRAIT, *_GENERATIONS)
+    answer = _placement(api, "/traits", name=f"in:{','.join(names)}") or {}
+    return list(answer.get("traits", ()))
+
+
+def _providers(api: Api, **query: str) -> list[dict[str, Any]]:
+    """Placement knows no pages."""
+    answer = _placement(api, "/resource_providers", **query) or {}
+    return list(answer.get("resource_providers", ()))
+
+
+def _placement(api: Api, path: str, **query: str) -> dict[str, Any] | None:
+    return api.get("placement", path, allocation_candidates.MICROVERSION, **query)
+
+
+def _pages(
+    api: Api,
+    service: str,
+    path: str,
+    name: str,
+    version: str | None = None,
+    **query: Any,
+) -> Iterator[dict[str, Any]]:
+    query["limit"] = PAGE
+    while True:
+        body = api.get(service, path, version, **query) or {}
+        items = body.get(name, [])
+        yield from items
+        if not items or not (body.get("next") or body.get(f"{name}_links")):
+            return
+        query["marker"] = items[-1]["id"]
+
+
+#: Seconds for one answer.
+TIMEOUT = 60
+
+Part = TypeVar("Part")
+
+#: What Placement begins each refusal with.
+_PREAMBLE = (
+    "The server could not comply with the request since it is either malformed or "
+    "otherwise incorrect."
+)
+
+
+class Unreachable(Exception):
+    """There is no cloud to ask: no library, no credentials, or nobody answers."""
+
+
+class CloudSession:
+    """The APIs of one cloud.
+
+    :param cloud: a name in clouds.yaml; None: OS_CLOUD's, or that of OS_* variables.
+    :param program: the name of the program, for the services' logs.
+    :raises Unreachable: it cannot be asked at all.
+    """
+
+    def __init__(self, cloud: str | None, program: str = "sev-doctor") -> None:
+        try:
+            import openstack
+            from keystoneauth1.exceptions import ClientException
+            from openstack.exceptions import SDKException
+        except ImportError:
+            raise Unreachable(
+                "the cloud is asked by openstacksdk, and that is not installed here: "
+                "pip install openstacksdk"
+            ) from None
+        self._errors = (ClientException, SDKException)
+        # It warns of its own use of itself.
+        warnings.filterwarnings("ignore", module="openstack")
+        try:
+            self._connection = openstack.connect(
+                cloud=cloud, app_name=program, api_timeout=TIMEOUT
+            )
+            self._connection.authorize()
+        except self._errors as error:
+            raise Unreachable(
+                f"the cloud cannot be asked: {_words(error)}: name one of clouds.yaml "
+                f"by --os-cloud, or set the OS_* variables"
+            ) from error
+
+    def server_metadata(self, server: str) -> dict[str, str]:
+        """Return the metadata of one of the project's servers.
+
+        :param server: its name or id.
+        :raises Unreachable: there is no such server, or the API does not answer.
+        """
+        try:
+            found = self._connection.compute.find_server(server, ignore_missing=False)
+            full = self._connection.compute.get_server(found.id)
+        except self._errors as error:
+            raise Unreachable(
+                f"server {server} cannot be read: {_words(error)}"
+            ) from error
+        return dict(full.metadata or {})
+
+    def releases(self) -> tuple[int, ...]:
+        """Return the Nova releases that the compute API may be of.
+
+        :raises Unreachable: there is no compute API that answers.
+        """
+        try:
+            data = self._connection.compute.get_endpoint_data()
+        except self._errors as error:
+            message = f"the compute API cannot be asked: {_words(error)}"
+            raise Unreachable(message) from error
+        if data is None or not data.max_microversion:
+            raise Unreachable("the compute API does not report its version")
+        return releases_with_compute_api(int(data.max_microversion[1]))
+
+    def get(
+        self, service: str, path: str, version: str | None = None, **query: Any
+    ) -> dict[str, Any] | None:
+        """Return an answer; None where there is no such thing.
+
+        :param version: the microversion to ask with.
+        """
+        from openstack.exceptions import raise_from_response
+
+        adapter = getattr(self._connection, service)
+        answer = adapter.get(path, params=query, microversion=version)
+        if answer.status_code == 404:
+            return None
+        raise_from_response(answer)
+        body: dict[str, Any] = answer.json()
+        return body
+
+    def part(self, title: str, read: Callable[[], Part]) -> Part | Unavailable:
+        """Return what ``read`` does, or why it cannot."""
+        try:
+            return read()
+        except self._errors as error:
+            status = getattr(error, "status_code", getattr(error, "http_status", None))
+            if status in (401, 403):
+                return Unavailable(
+                    f"{title} cannot be read with these credentials (HTTP {status}): "
+                    f"that takes an administrator's",
+                    refused=True,
+                )
+            if status == 400:
+                return Unavailable(
+                    f"{title} refuses what it is asked: {_words(error)}",
+                    remedy="Nova asks the same: correct the trait and resources keys",
+                )
+            return Unavailable(f"{title} cannot be read: {_words(error)}")
+
+
+def _words(error: Exception) -> str:
+    """Return what an error says, without the stop; of a service's, its own words."""
+    response: Any = getattr(error, "response", None)
+    with contextlib.suppress(AttributeError, LookupError, TypeError, ValueError):
+        # As the API working group has it, and Placement does.
+        detail = str(response.json()["errors"][0]["detail"])
+        return " ".join(detail.split()).removeprefix(_PREAMBLE).strip(". ")
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(". ")

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""libvirt's ``<launchSecurity>`` for each model, as values."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Union
+
+from lxml import etree
+
+from sev_driver.exceptions import ConfigurationError
+from sev_driver.guest.policy import (
+    DEFAULT_SEV_ES_POLICY,
+    DEFAULT_SEV_POLICY,
+    DEFAULT_SNP_POLICY,
+    SevPolicy,
+    SnpPolicy,
+)
+from sev_driver.model import MemoryEncryptionModel
+
+#: libvirt reads a policy as hexadecimal, with or without 0x. Other forms are rejected.
+_POLICY = re.compile(r"(?:0x)?([0-9a-f]{1,16})", re.ASCII | re.IGNORECASE)
+
+
+@dataclasses.dataclass(frozen=True)
+class SevLaunchSecurity:
+    """``<launchSecurity type='sev'>``, for SEV and SEV-ES.
+
+    ``cbitpos`` and ``reducedPhysBits`` are omitted: they depend on the host, and
+    libvirt 6.9 and later gets them from QEMU.
+    """
+
+    policy: SevPolicy
+
+    @property
+    def model(self) -> MemoryEncryptionModel:
+        """SEV or SEV-ES: in libvirt they differ by the policy's ES bit only."""
+        if self.policy & SevPolicy.ES:
+            return MemoryEncryptionModel.AMD_SEV_ES
+        return MemoryEncryptionModel.AMD_SEV
+
+    def to_element(self, kernel: bool = False) -> etree._Element:
+        """Return the element.
+
+        :param kernel: unused here, see :class:`SnpLaunchSecurity`.
+        """
+        return _element("sev", self.policy.format())
+
+
+@dataclasses.dataclass(frozen=True)
+class SnpLaunchSecurity:
+    """``<launchSecurity type='sev-snp'>`` (libvirt 10.5 and later).
+
+    ``vcek`` is true if the chip's own key signs attestation reports, ``author_key`` if
+    the launch includes an author's key.
+    """
+
+    policy: SnpPolicy
+    vcek: bool = True
+    author_key: bool = False
+
+    model = MemoryEncryptionModel.AMD_SEV_SNP
+
+    def to_element(self, kernel: bool = False) -> etree._Element:
+        """Return the element.
+
+        :param kernel: true if the host loads the guest's kernel. The launch measurement
+            then includes its hash, as otherwise any kernel could be loaded.
+        """
+        element = _element("sev-snp", self.policy.format())
+        element.set("authorKey", _yes_no(self.author_key))
+        element.set("vcek", _yes_no(self.vcek))
+        element.set("kernelHashes", _yes_no(kernel))
+        return element
+
+
+LaunchSecurity = Union[SevLaunchSecurity, SnpLaunchSecurity]
+
+
+def from_element(element: etree._Element) -> LaunchSecurity:
+    """Parse a ``<launchSecurity>``.
+
+    :raises ValueError: the type is not one of AMD's, or the policy is malformed.
+    """
+    kind = element.get("type")
+    if kind == "sev":
+        return SevLaunchSecurity(SevPolicy.of_number(policy_of(element)))
+    if kind == "sev-snp":
+        return SnpLaunchSecurity(
+            SnpPolicy.of_number(policy_of(element)),
+            vcek=element.get("vcek") != "no",
+            author_key=element.get("authorKey") == "yes",
+        )
+    raise ValueError(f"launchSecurity of type {kind!r}")
+
+
+def policy_of(element: etree._Element) -> int:
+    """Return the policy in a ``<launchSecurity>``, as a number.
+
+    :raises ValueError: there is not exactly one policy, or it is malformed.
+    """
+    policies = element.findall("policy")
+    # libvirt also reads text behind a comment, so a policy with children is rejected.
+    if len(policies) == 1 and len(policies[0]) == 0:
+        match = _POLICY.fullmatch(policies[0].text or "")
+        if match is not None:
+            return int(match[1], 16)
+    raise ValueError("launchSecurity without one policy as a hexadecimal number")
+
+
+def _element(kind: str, policy: str) -> etree._Element:
+    element = etree.Element("launchSecurity", type=kind)
+    etree.SubElement(element, "policy").text = policy
+    return element
+
+
+def _yes_no(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+@dataclasses.dataclass(frozen=True)
+class Policies:
+    """The policies of this host, by model.
+
+    :raises ConfigurationError: a policy is that of another model, or allows debugging
+        without ``allow_debug``.
+    """
+
+    sev: SevPolicy = DEFAULT_SEV_POLICY
+    sev_es: SevPolicy = DEFAULT_SEV_ES_POLICY
+    snp: SnpPolicy = DEFAULT_SNP_POLICY
+    allow_debug: bool = False
+
+    def __post_init__(self) -> None:
+        for option, model in (
+            ("sev_policy", MemoryEncryptionModel.AMD_SEV),
+            ("sev_es_policy", MemoryEncryptionModel.AMD_SEV_ES),
+            ("snp_policy", MemoryEncryptionModel.AMD_SEV_SNP),
+        ):
+            launch = self.launch_security(model)
+            setting = f"[sev] {option} is {launch.policy.format()}"
+            if launch.model is not model:
+                change = "set" if model is MemoryEncryptionModel.AMD_SEV_ES else "unset"
+                raise ConfigurationError(
+                    f"{setting}, a policy for {launch.model.title}: {change} the bit "
+                    f"ES (0x4)."
+                )
+            if launch.policy.debug and not self.allow_debug:
+                raise ConfigurationError(
+                    f"{setting}, which allows the host to debug guests and so to read "
+                    f"their memory: use another policy, or set [sev] allow_debug."
+                )
+
+    def launch_security(self, model: MemoryEncryptionModel) -> LaunchSecurity:
+        """Return the launch security of guests of ``model``."""
+        if model is MemoryEncryptionModel.AMD_SEV_SNP:
+            return SnpLaunchSecurity(self.snp)
+        es = model is MemoryEncryptionModel.AMD_SEV_ES
+        return SevLaunchSecurity(self.sev_es if es else self.sev)

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Faults that the state machine finds and that are known: what it looks past.
+
+Each has a script that must fail as it says, so that the entry goes with its fault.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import novas
+from machine_world import PromiseBroken, World
+
+RELEASES = range(27, 35)
+
+
+@dataclasses.dataclass(frozen=True)
+class KnownFault:
+    """A promise that is broken.
+
+    ``is_it`` tells by what a check has found whether it is this fault; ``script``
+    shows it.
+    """
+
+    is_it: Callable[[PromiseBroken], bool]
+    script: Callable[[World], None]
+    releases: range = RELEASES
+
+
+def find(broken: PromiseBroken) -> str | None:
+    """Return the name of the known fault that ``broken`` is, None for a new one."""
+    for name, fault in FAULTS.items():
+        if is_here(fault) and fault.is_it(broken):
+            return name
+    return None
+
+
+def is_here(fault: KnownFault) -> bool:
+    return novas.RELEASE in fault.releases
+
+
+#: None at present.
+FAULTS: dict[str, KnownFault] = {}

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""How often an update queries Placement for the holders of slots."""
+
+import time
+from typing import Any
+
+import pytest
+from nova_cloud import ASKED_BY_FLAVOR, SLOTS, UEFI, Cloud
+from test_slots_that_are_gone import strangers_guest
+
+from sev_driver.compute.slot_consumers import PlacementQueries
+from sev_driver.placement import freshness
+
+
+@pytest.fixture
+def cloud(empty_cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    """A cloud in which a change has settled at once."""
+    monkeypatch.setattr(freshness, "SETTLING", 0)
+    return empty_cloud
+
+
+class Queries:
+    """Counts those of each update of the hosts."""
+
+    def __init__(self, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._cloud = cloud
+        self._count = 0
+        query = PlacementQueries.consumers_of
+
+        def counting(this: Any, provider: str) -> frozenset[str]:
+            self._count += 1
+            return query(this, provider)
+
+        monkeypatch.setattr(PlacementQueries, "consumers_of", counting)
+
+    def update(self) -> int:
+        self._count = 0
+        self._cloud._run_periodics()
+        return self._count
+
+
+@pytest.fixture
+def queries(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Queries:
+    return Queries(cloud, monkeypatch)
+
+
+def lose(cloud: Cloud, server: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """Delete the server's allocations, and return what they were."""
+    held = cloud.resources_of(server)
+    assert held
+    assert cloud.placement.delete(f"/allocations/{server['id']}").status == 204
+    return held
+
+
+def wait_an_interval(cloud: Cloud, host: str) -> None:
+    known = cloud.computes[host].driver._slots._known
+    known._clock = lambda: time.monotonic() + 600
+
+
+def slots(cloud: Cloud, host: str) -> tuple[int, int] | None:
+    return cloud.slot_inventories(host).get(f"{host}_amd_sev")
+
+
+def test_placement_is_queried_only_when_guests_start_or_end(
+    cloud: Cloud, queries: Queries
+) -> None:
+    host = cloud.start_compute("quiet")
+    assert [queries.update() for _ in range(3)] == [0, 0, 0]
+    first = cloud.boot(UEFI, ASKED_BY_FLAVOR, host=host)
+    queries.update()
+    assert [queries.update() for _ in range(3)] == [0, 0, 0]
+    second = cloud.boot(UEFI, ASKED_BY_FLAVOR, host=host)
+    plain = cloud.boot(host=host)
+    queries.update()
+    assert [queries.update() for _ in range(3)] == [0, 0, 0]
+    assert slots(cloud, host) == (SLOTS, 0)
+    cloud._delete_server(plain)
+    assert queries.update() == 0
+    cloud.act(first, {"os-stop": None}, "SHUTOFF")
+    assert queries.update() + queries.update() == 1
+    cloud.act(first, {"os-start": None}, "ACTIVE")
+    assert queries.update() + queries.update() == 1
+    for server in (first, second):
+        cloud._delete_server(server)
+    queries.update()
+    assert queries.update() == 0
+
+
+def test_an_allocation_that_is_deleted_is_noticed_after_the_interval(
+    cloud: Cloud, queries: Queries
+) -> None:
+    host = cloud.start_compute("forgetful")
+    server = cloud.boot(UEFI, ASKED_BY_FLAVOR, host=host)
+    queries.update()
+    held = lose(cloud, server)
+    assert queries.update() == 0
+    assert not cloud.resources_of(server)
+    wait_an_interval(cloud, host)
+    assert queries.update() > 0
+    assert cloud.resources_of(server) == held
+    cloud._delete_server(server)
+
+
+def test_it_is_noticed_when_another_guest_starts(
+    cloud: Cloud, queries: Queries
+) -> None:
+    cloud.flags(group="libvirt", num_memory_encrypted_guests=2)
+    host = cloud.start_compute("with-two-slots")
+    first = cloud.boot(UEFI, ASKED_BY_FLAVOR, host=host)
+    queries.update()
+    held = lose(cloud, first)
+    second = cloud.boot(UEFI, ASKED_BY_FLAVOR, host=host)
+    assert queries.update() > 0
+    assert cloud.resources_of(first) == held
+    assert slots(cloud, host) == (2, 0)
+    for server in (first, second):
+        cloud._delete_server(server)
+
+
+def test_it_is_noticed_after_a_restart(cloud: Cloud) -> None:
+    host = cloud.start_compute("starting-again")
+    server = cloud.boot(UEFI, ASKED_BY_FLAVOR, host=host)
+    cloud._run_periodics()
+    held = lose(cloud, server)
+    cloud.restart(host)
+    assert cloud.resources_of(server) == held
+    cloud._delete_server(server)
+
+
+def test_an_interval_of_none_queries_with_each_update(
+    cloud: Cloud, queries: Queries
+) -> None:
+    cloud.flags(group="sev", allocation_check_interval=0)
+    host = cloud.start_compute("always")
+    server = cloud.boot(UEFI, ASKED_BY_FLAVOR, host=host)
+    assert [queries.update() for _ in range(3)] == [1, 1, 1]
+    held = lose(cloud, server)
+    queries.update()
+    assert cloud.resources_of(server) == held
+    cloud._delete_server(server)
+
+
+def test_a_guest_without_an_allocation_is_asked_about_with_each_update(
+    cloud: Cloud, queries: Queries
+) -> None:
+    host = cloud.start_compute("with-a-stranger")
+    guest = strangers_guest(cloud, host)
+    queries.update()
+    assert all(queries.update() > 0 for _ in range(3))
+    assert slots(cloud, host) == (SLOTS, 1)
+    guest.destroy()
+    queries.update()
+    assert slots(cloud, host) == (SLOTS, 0)

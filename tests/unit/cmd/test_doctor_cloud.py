@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from sev_driver.cmd import doctor
+
+PLAN = ["plan", "--property", "hw:mem_encryption=true"]
+UEFI = ["--image-property", "hw_firmware_type=uefi"]
+
+
+@pytest.fixture(autouse=True)
+def no_cloud(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whatever clouds the user of the tests knows."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    for name in ("OS_CLOUD", "OS_CLIENT_CONFIG_FILE", "OS_AUTH_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "told"),
+    [
+        ([*PLAN, *UEFI], 0, "Nothing in flavor and image keeps it from booting"),
+        (PLAN, 0, "no image was named"),
+        ([*PLAN, "--image-property", "hw_firmware_type=bios"], 1, "It would not boot"),
+        (["plan", "--property", "a=b"], 1, "It would not boot encrypted"),
+        (
+            [*PLAN, "--property", "sev:model=amd-sev-es", "--nova-release", "32"],
+            1,
+            "make the two agree",
+        ),
+        ([*PLAN, "--property", "sev:model=amd-sev-es", "--nova-release", "31"], 0, ""),
+    ],
+)
+def test_a_plan_without_a_cloud(
+    arguments: list[str], status: int, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert doctor.main(arguments) == status
+    out, err = capsys.readouterr()
+    assert told in out and not err
+
+
+def test_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert doctor.main([*PLAN, *UEFI, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["generation"] == "amd-sev"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["plan"], "name a --flavor, or give keys by --property"),
+        (["plan", "--image", "x"], "name both"),
+        (["plan", "--property", "x"], "'x' is not KEY=VALUE"),
+        (["plan", "--property", "=x"], "'=x' is not KEY=VALUE"),
+    ],
+)
+def test_misuse(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert doctor.main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert told in err and not out
+
+
+def test_upgrade_check_without_a_cloud_has_the_status_of_nova_status(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = ["cloud", "--upgrade-check", "--os-cloud", "nowhere"]
+    assert doctor.main(command) == 255
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", [["cloud"], ["plan", "--flavor", "m1.sev"]])
+class TestNoCloud:
+    def refused(self, command: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+        assert doctor.main(command) == 2
+        out, err = capsys.readouterr()
+        assert not out and len(err.splitlines()) == 1, err
+        return err
+
+    def test_without_the_library(
+        self,
+        command: list[str],
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "openstack", None)
+        told = self.refused(command, capsys)
+        assert told.endswith("not installed here: pip install openstacksdk.\n")
+
+    def test_without_credentials(
+        self, command: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        pytest.importorskip("openstack")
+        assert "--os-cloud" in self.refused(command, capsys)
+
+    def test_of_an_unknown_name(
+        self, command: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        pytest.importorskip("openstack")
+        told = self.refused([*command, "--os-cloud", "nowhere"], capsys)
+        assert "nowhere was not found" in told
+
+    def test_that_does_not_answer(
+        self,
+        command: list[str],
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        pytest.importorskip("openstack")
+        # Nobody listens on the port of discard.
+        for name, value in {
+            "AUTH_URL": "http://127.0.0.1:9/v3",
+            "USERNAME": "u",
+            "PASSWORD": "p",
+            "PROJECT_NAME": "p",
+            "USER_DOMAIN_ID": "default",
+            "PROJECT_DOMAIN_ID": "default",
+        }.items():
+            monkeypatch.setenv(f"OS_{name}", value)
+        assert "127.0.0.1:9" in self.refused(command, capsys)

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""device_needs: option ROMs off, and the IOMMU for each virtio device."""
+
+import pytest
+from lxml import etree
+
+from sev_driver.domain import transforms
+from sev_driver.exceptions import DomainXMLError
+
+
+def device(xml: str) -> etree._Element:
+    element = etree.fromstring(xml)
+    transforms.complete_device(element)
+    return element
+
+
+@pytest.mark.parametrize(
+    "xml",
+    [
+        "<disk><target dev='vda' bus='virtio'/></disk>",
+        "<disk><driver name='qemu' type='qcow2'/><target bus='virtio'/></disk>",
+        "<interface><model type='virtio'/></interface>",
+        "<interface><driver queues='2'/><model type='virtio'/></interface>",
+        "<controller type='scsi' model='virtio-scsi'/>",
+        "<controller type='virtio-serial'/>",
+        "<rng model='virtio'/>",
+        "<memballoon model='virtio'/>",
+        "<video><model type='virtio'/></video>",
+        "<input bus='virtio'/>",
+        "<vsock model='virtio'/>",
+    ],
+)
+def test_virtio_devices_use_the_iommu(xml: str) -> None:
+    before = etree.fromstring(xml).find("driver")
+    driver = device(xml).find("driver")
+    assert driver.get("iommu") == "on"
+    if before is not None:
+        assert dict(before.attrib).items() <= dict(driver.attrib).items()
+
+
+@pytest.mark.parametrize(
+    "xml",
+    [
+        "<disk><target bus='sata'/></disk>",
+        "<disk><target bus='scsi'/></disk>",
+        "<disk><target bus='usb'/></disk>",
+        "<interface><model type='e1000e'/></interface>",
+        "<controller type='pci' model='pcie-root'/>",
+        "<controller type='usb'/>",
+        "<memballoon model='none'/>",
+        "<video><model type='cirrus'/></video>",
+        "<input bus='usb'/>",
+        "<hostdev mode='subsystem'/>",
+        "<graphics type='vnc'/>",
+    ],
+)
+def test_other_devices_do_not(xml: str) -> None:
+    assert device(xml).find("driver") is None
+
+
+@pytest.mark.parametrize(
+    "rom", ["", "<rom bar='on' file='/x.rom'/>", "<rom enabled='yes'/>"]
+)
+def test_option_roms_are_off(rom: str) -> None:
+    interface = device(f"<interface><model type='e1000e'/>{rom}</interface>")
+    assert dict(interface.find("rom").attrib) == {"enabled": "no"}
+
+
+def test_a_device_to_attach_is_completed() -> None:
+    xml = "<interface type='bridge'><model type='virtio'/></interface>"
+    once = transforms.complete_device_xml(xml)
+    interface = etree.fromstring(once)
+    assert interface.find("driver").get("iommu") == "on"
+    assert interface.find("rom").get("enabled") == "no"
+    assert transforms.complete_device_xml(once) == once
+
+
+def test_a_device_that_is_no_xml_is_refused() -> None:
+    with pytest.raises(DomainXMLError):
+        transforms.complete_device_xml("<disk")
