@@ -28,10 +28,21 @@ ROOT = bootstrap.ROOT
 NOVAS = "tests/functional/test_nova_own_sev_tests.py"
 #: Any steps in any order, which takes as long as all the other functional tests.
 MACHINE = "tests/functional/machine"
+#: Where the driver does most by release: doors, models, traits, and what Nova keeps.
+BY_RELEASE = (
+    "doors",
+    "bare_flavor",
+    "unknown_models",
+    "slot_traits",
+    "upgrades",
+    "lost_image_record",
+    "refused_rebuild",
+)
 DRIVERS = {"stock": "libvirt.LibvirtDriver", "ours": "sev_driver.SEVDriver"}
 STAGES: dict[str, list[str]] = {
     "unit": ["tests/unit"],
     "functional": ["tests/functional", f"--ignore={NOVAS}", f"--ignore={MACHINE}"],
+    "short": [f"tests/functional/test_{name}.py" for name in BY_RELEASE],
     "machine": [MACHINE],
     "stock": [NOVAS],
     "ours": [NOVAS],
@@ -40,11 +51,14 @@ STAGES: dict[str, list[str]] = {
 HEADINGS = {
     "unit": "unit",
     "functional": "functional",
+    "short": "functional, in short",
     "machine": "state machine",
     "stock": "Nova's SEV tests, stock",
     "ours": "ours",
     "guests": "real guests",
 }
+#: All but what another holds already.
+USUAL = [name for name in STAGES if name != "short"]
 FILES = r"tests/[\w/]+/(test_\w+)\.py"
 
 
@@ -144,7 +158,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         metavar="RELEASE",
         help=f"of {release_venv.RELEASES}; all of them by default",
     )
-    parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=USUAL)
     parser.add_argument(
         "--jobs",
         type=int,
