@@ -11,6 +11,7 @@ from oslo_config import cfg, types
 
 from sev_driver.domain.launch_security import LaunchSecurity, Policies
 from sev_driver.exceptions import ConfigurationError
+from sev_driver.guest.launch_inputs import NO_INPUTS, LaunchInputs
 from sev_driver.guest.policy import SevPolicy, SnpPolicy
 from sev_driver.model import SEV, MemoryEncryptionModel
 from sev_driver.nova_release import NovaRelease
@@ -105,6 +106,31 @@ Possible values:
 Related options:
 
 * ``[sev] audit_interval``
+""",
+    ),
+    cfg.BoolOpt(
+        "owner_inputs",
+        default=True,
+        help="""
+Take launch inputs of guests with AMD SEV-SNP from their owners.
+
+The owner of a guest can give host data and a guest policy: ``sev:host_data`` and
+``sev:policy`` in the server's metadata, ``sev_host_data`` and ``sev_policy`` as
+properties of the image, or ``sev:policy`` as an extra spec of the flavor. The guest's
+attestation report has both. A policy of the owner replaces ``[sev] snp_policy`` for
+this guest. It can allow debugging only with ``[sev] allow_debug``.
+
+Possible values:
+
+* True (default): launch inputs are taken. A server whose launch inputs are wrong, or
+  that has some and is not one with SEV-SNP, is refused.
+* False: a server with launch inputs is refused, and [sev] snp_policy applies to all
+  guests with AMD SEV-SNP.
+
+Related options:
+
+* ``[sev] snp_policy``
+* ``[sev] allow_debug``
 """,
     ),
     cfg.BoolOpt(
@@ -512,13 +538,16 @@ def policies(conf: cfg.ConfigOpts) -> Policies:
 
 
 def launch_security(
-    conf: cfg.ConfigOpts, model: MemoryEncryptionModel
+    conf: cfg.ConfigOpts,
+    model: MemoryEncryptionModel,
+    inputs: LaunchInputs = NO_INPUTS,
 ) -> LaunchSecurity:
-    """Return the launch security of guests of ``model`` on this host.
+    """Return the launch security of a guest of ``model`` on this host.
 
+    :param inputs: what the guest's owner gave.
     :raises ConfigurationError: a policy is invalid, see :class:`Policies`.
     """
-    return policies(conf).launch_security(model)
+    return policies(conf).launch_security(model, inputs)
 
 
 def list_opts() -> Iterable[tuple[str, list[cfg.Opt]]]:

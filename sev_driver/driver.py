@@ -35,6 +35,8 @@ from sev_driver.compute import (
 )
 from sev_driver.compute.errors import ErrorTranslator
 from sev_driver.compute.instance import (
+    check_launch_inputs,
+    launch_security,
     record_default_machine_type,
     request_for,
     with_encryption_properties,
@@ -55,7 +57,7 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
     def __init__(self, virtapi: Any, read_only: bool = False) -> None:
         nova_compat.check_nova()
         nova_compat.tolerate_unknown_image_models()
-        self._policies = conf.policies(CONF)
+        conf.policies(CONF)  # nova-compute does not start with a wrong one.
         self._errors = ErrorTranslator()
         super().__init__(virtapi, read_only)
         LibvirtReplyCache.install(self._host)
@@ -219,6 +221,7 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
     ) -> None:
         """Refuse a rescue while its guest runs: called by Nova's manager."""
         with self._errors.translate_to(errors.for_operation, instance):
+            check_launch_inputs(instance)
             rescue.check_image(instance, image_meta)
 
     def unrescue(self, context: Any, instance: objects.Instance) -> None:
@@ -337,7 +340,7 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         return encryption.encrypt(
             xml,
             request,
-            self._policies.launch_security(request.model),
+            launch_security(instance, request),
             reselect_firmware=release.ignores_model_in_firmware_selection(
                 request.model
             ),
@@ -351,7 +354,7 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         request = request_for(instance)
         if request is not None:
             with self._errors.translate_to(errors.for_operation, instance):
-                verify.verify_domain(self._policies.launch_security(request.model), xml)
+                verify.verify_domain(launch_security(instance, request), xml)
         else:
             with self._errors.translate_to(errors.for_operation, instance):
                 foreign_guests.verify_domain(instance, xml)

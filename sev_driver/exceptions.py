@@ -90,6 +90,9 @@ class Requirement(enum.Enum):
     SEV_DRIVER = "sev-driver"
     POOL = "pool"
     HOST = "host"
+    OWNER_INPUT = "owner-input"
+    NOT_SNP = "not-snp"
+    POLICY_ON_HOST = "policy-on-host"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +117,7 @@ class Violation:
             Requirement.POOL,
             Requirement.SLOT_UNKNOWN,
             Requirement.SEV_DRIVER,
+            Requirement.POLICY_ON_HOST,
         )
         return Fault.HOST if host else Fault.REQUEST
 
@@ -157,8 +161,9 @@ class EncryptionLost(SevDriverError):
 
 
 class PolicyTooWeak(EncryptionLost):
-    """A domain's policy is weaker than the policy in this host's nova.conf.
+    """A domain's policy is weaker than the one that was asked for.
 
+    :param asked: that policy, and what has it, such as ``0x0033 of nova.conf``.
     :param weaknesses: the names of the policy bits that are weaker.
     """
 
@@ -167,11 +172,11 @@ class PolicyTooWeak(EncryptionLost):
         domain: str,
         model: AnyModel,
         policy: str,
-        configured: str,
+        asked: str,
         weaknesses: Sequence[str],
     ) -> None:
         bits = ", ".join(weaknesses[:3]) + (" and more" if len(weaknesses) > 3 else "")
-        found = f"policy {policy}, weaker than {configured} of nova.conf by {bits}"
+        found = f"policy {policy}, weaker than {asked} by {bits}"
         super().__init__(domain, model, found)
         self.weaknesses = tuple(weaknesses)
 

@@ -32,6 +32,11 @@ OWNER = (
     "tests/unit/cmd/test_owner.py runs sev-owner with the same options"
 )
 
+LAUNCH_INPUTS = (
+    "it needs a guest with SEV-SNP; tests/functional/test_launch_inputs.py::"
+    "test_user_data creates such a server"
+)
+
 HARDWARE = "what it shows is a real processor's, its firmware's and its kernel's"
 
 SIMULATED = (
@@ -59,6 +64,15 @@ NOT_RUN = {
         "sev-owner expect --firmware OVMF.fd --vcpus 2 --cpu EPYC-v4 -f value > digest"
     ): OWNER,
     "sev-owner show db --firmware OVMF.fd --vcpus 2 --cpu EPYC-v4": OWNER,
+    "sev-owner inputs --user-data init.yaml --policy 0x30000 > inputs.txt": OWNER,
+    (
+        "openstack server create db --flavor m1.snp --image db --user-data init.yaml "
+        "$(cat inputs.txt)"
+    ): OWNER,
+    (
+        "openstack server create db --flavor m1.snp --image db --user-data init.yaml "
+        "--property sev:host_data=user_data --property sev:policy=0x30000"
+    ): LAUNCH_INPUTS,
     "snpguest report report.bin nonce.bin": HARDWARE,
     "snpguest fetch ca pem certs milan": HARDWARE,
     "snpguest fetch vcek pem certs report.bin": HARDWARE,
@@ -67,6 +81,7 @@ NOT_RUN = {
     (
         "check -in report.bin -product Milan -product_key_path cert_chain "
         "-guest_policy 0x30000 -measurement $(cat digest) "
+        "-host_data $(sha256sum init.yaml | cut -c1-64) "
         "-report_data $(xxd -p -c 64 nonce.bin)"
     ): HARDWARE,
     "sudo sev-doctor": SIMULATED,

@@ -368,7 +368,7 @@ def _add_inputs(commands: Any) -> None:
         "the properties for openstack server create",
         "Write launch inputs as properties for openstack server create, and say what "
         "the\nguest's attestation report must then have. This version of sev_driver "
-        "does not read\nthese properties: a server that has them starts without them.",
+        "does not read\nID blocks: a server with one is refused.",
         _inputs,
         default="value",
     )

@@ -28,8 +28,9 @@ from sev_driver.compute.errors import ErrorTranslator
 from sev_driver.compute.foreign_guests import ForeignGuests
 from sev_driver.domain import verify, xml
 from sev_driver.exceptions import DomainXMLError, Requirement
-from sev_driver.guest import operations, requirements
+from sev_driver.guest import launch_inputs, operations, requirements
 from sev_driver.guest.requirements import ForeignRequest, GuestRequest
+from sev_driver.host import kernel
 from sev_driver.model import HOST_TRAIT
 from sev_driver.placement.allocations import check_foreign_allocation, slot_providers
 
@@ -98,13 +99,11 @@ class Admission:
             on ``door.refusal``.
         """
         call = functools.partial(nova_compat.arguments, door.method, args, kwargs)
-        if door is doors.MIGRATE:
-            flavor = call()["flavor"]
-            request = guest_request.request_with_flavor(flavor, instance)
-        else:
-            request = guest_request.request_for(instance)
+        flavor = call()["flavor"] if door is doors.MIGRATE else instance.flavor
+        request = guest_request.request_with_flavor(flavor, instance)
         if request is None:
             foreign = guest_request.foreign_request_for(instance)
+            self._refuse_inputs(door, instance, foreign, flavor)
             if foreign is None:
                 self._refuse_lost_request(door, instance)
             else:
@@ -170,6 +169,24 @@ class Admission:
         with self._errors.translate_to(_nova_error(door.refusal, instance), instance):
             requirements.refuse((requirements.lost_request(model),))
 
+    def _refuse_inputs(
+        self,
+        door: Door,
+        instance: objects.Instance,
+        foreign: ForeignRequest | None,
+        flavor: objects.Flavor,
+    ) -> None:
+        """Refuse a guest that has launch inputs, but is not one of AMD SEV."""
+        if Check.INPUTS not in door.checks:
+            return
+        inputs = guest_request.launch_inputs_for(instance, flavor)
+        model = None if foreign is None else foreign.model
+        found = launch_inputs.check(inputs, model, allowed=True)
+        if found:
+            error = _nova_error(door.refusal, instance)
+            with self._errors.translate_to(error, instance):
+                requirements.refuse(found)
+
     def _refuse_foreign(
         self,
         door: Door,
@@ -211,7 +228,8 @@ class Admission:
         requirements.refuse(verdict.violations)
         if Check.XML in door.checks:
             found = self._next_xml(door, instance)
-            verify.verify_domain(conf.launch_security(CONF, request.model), found)
+            expected = guest_request.launch_security(instance, request)
+            verify.verify_domain(expected, found)
         if doors.needs_host_trait(door, request):
             LOG.warning(
                 "Stock Nova would start this server %s, and flavor %s lets it go to "
@@ -239,6 +257,8 @@ class Admission:
             image_model=guest_request.image_model(instance),
             release=nova_compat.installed_release(),
         )
+        if Check.INPUTS in door.checks:
+            seen = _with_inputs(instance, given.get("flavor"), seen)
         # Whether the guest may have a PCI device depends on this host's QEMU.
         has_ports = Check.PORTS in door.checks and request.allows_pci_devices
         if Check.HOST in door.checks or has_ports:
@@ -348,6 +368,24 @@ class Admission:
         guest = self._nova_host.get_guest(instance)
         found: str = guest.get_xml_desc(dump_inactive=True)
         return found
+
+
+def _with_inputs(
+    instance: objects.Instance, flavor: objects.Flavor | None, seen: Observed
+) -> Observed:
+    """Return the facts with the guest's launch inputs.
+
+    :param flavor: another flavor than the instance's own.
+    """
+    inputs = guest_request.launch_inputs_for(instance, flavor)
+    if not inputs.keys:
+        return seen
+    topology = seen.topology
+    if launch_inputs.depends_on_host(inputs.policy):
+        topology = kernel.read_topology()
+    return dataclasses.replace(
+        seen, inputs=inputs, takes_inputs=CONF.sev.owner_inputs, topology=topology
+    )
 
 
 def _nova_error(refusal: Refusal, instance: objects.Instance) -> Any:

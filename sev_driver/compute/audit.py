@@ -92,14 +92,16 @@ class Audit:
         if request is None:
             foreign_guests.verify_domain(instance, xml)
         else:
-            verify.verify_domain(conf.launch_security(CONF, request.model), xml)
+            inputs = guest_request.launch_inputs_for(instance)
+            expected = conf.launch_security(CONF, request.model, inputs)
+            verify.verify_domain(expected, xml, runs=True)
 
     def _verify_and_report(self, instance: objects.Instance) -> None:
         try:
             self._verify(instance)
         except PolicyTooWeak as error:
             LOG.warning(
-                "Audit: the guest runs with a weaker policy than nova.conf sets. %s",
+                "Audit: the guest runs with a weaker policy than was asked for. %s",
                 error,
                 instance=instance,
             )

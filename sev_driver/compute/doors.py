@@ -17,12 +17,15 @@ from typing import Any, Final
 from sev_driver.domain import forbidden_devices
 from sev_driver.domain.forbidden_devices import Disk
 from sev_driver.exceptions import Fault, Requirement, Violation
-from sev_driver.guest import requirements
+from sev_driver.guest import launch_inputs, requirements
+from sev_driver.guest.launch_inputs import NO_INPUTS, LaunchInputs
 from sev_driver.guest.operations import Operation
 from sev_driver.guest.requirements import GuestRequest, Setting, UnmetRequirement
 from sev_driver.host.capabilities import HostCapabilities
+from sev_driver.host.processor import UNKNOWN_TOPOLOGY, Topology
 from sev_driver.model import (
     HOST_TRAIT,
+    SEV_SNP,
     AnyModel,
     ForeignModel,
     MemoryEncryptionModel,
@@ -52,6 +55,8 @@ class Check(enum.Enum):
     NEW_HOST = "new host"
     #: Whether a guest whose server no longer asks for encryption was encrypted.
     RECORD = "record of the image"
+    #: The launch inputs in metadata, image and flavor; also of plain guests.
+    INPUTS = "launch inputs"
     #: Whether encrypted guests support the operation.
     OPERATION = "operation"
 
@@ -100,7 +105,7 @@ class Door:
 
 
 _DEVICES: Final = frozenset((Check.PORTS, Check.DISKS))
-_STARTS: Final = _DEVICES | {Check.REQUEST, Check.HOST, Check.SLOT}
+_STARTS: Final = _DEVICES | {Check.REQUEST, Check.HOST, Check.SLOT, Check.INPUTS}
 
 _NEW_SERVER: Final = "make a new server of the image"
 _SHELVE: Final = "shelve and unshelve the server"
@@ -147,7 +152,16 @@ SOFT_REBOOT = Door(
 POWER_OFF_FOR_RESCUE = Door(
     "power_off",
     "The first half of a rescue",
-    frozenset((Check.REQUEST, Check.HOST, Check.SLOT, Check.DOMAIN, Check.RECORD)),
+    frozenset(
+        (
+            Check.REQUEST,
+            Check.HOST,
+            Check.SLOT,
+            Check.DOMAIN,
+            Check.RECORD,
+            Check.INPUTS,
+        )
+    ),
     callers=(
         "driver.migrate_disk_and_power_off",
         "manager._power_off_instance",
@@ -170,24 +184,25 @@ RESCUE = Door(
 UNRESCUE = Door(
     "unrescue",
     "Unrescue",
-    frozenset((Check.REQUEST, Check.HOST, Check.SLOT, Check.XML)),
+    frozenset((Check.REQUEST, Check.HOST, Check.SLOT, Check.XML, Check.INPUTS)),
     callers=("manager.unrescue_instance",),
     remedy=_SHELVE,
     stays_here=True,
     keeps_boot_bus=True,
 )
 #: The guest is destroyed afterwards: unshelve would find no trace of its encryption.
+#: Nor could its owner correct launch inputs: the metadata of a shelved server is fixed.
 POWER_OFF_FOR_SHELVE = Door(
     "power_off",
     "The first half of a shelve",
-    frozenset((Check.RECORD,)),
+    frozenset((Check.RECORD, Check.INPUTS)),
     callers=POWER_OFF_FOR_RESCUE.callers,
 )
 MIGRATE = Door(
     "migrate_disk_and_power_off",
     "Resize and cold migration, on the old host",
     # The host is not checked, because the guest leaves it.
-    _DEVICES | {Check.REQUEST, Check.SLOT, Check.NEW_HOST, Check.RECORD},
+    _DEVICES | {Check.REQUEST, Check.SLOT, Check.NEW_HOST, Check.RECORD, Check.INPUTS},
     Refusal.ROLLBACK,
     ("manager._resize_instance",),
     keeps_boot_bus=True,
@@ -205,7 +220,7 @@ REVERT = Door(
     "finish_revert_migration",
     "Resize and cold migration, reverted",
     # The slot is not checked: it may still be allocated to the migration.
-    _DEVICES | {Check.REQUEST, Check.HOST},
+    _DEVICES | {Check.REQUEST, Check.HOST, Check.INPUTS},
     callers=(
         "manager._init_instance",
         "manager._finish_revert_resize",
@@ -384,7 +399,8 @@ class Observed:
     offers slots. ``is_prepared_for_stock`` is true if this host is prepared for Nova's
     own driver. ``unshared_ports`` are the ids of vhost-user ports of a guest without
     shared memory. ``image_model`` is the model that the image names, and ``release``
-    the installed Nova.
+    the installed Nova. ``inputs`` are the launch inputs, ``takes_inputs`` is true if
+    nova.conf allows them, and ``topology`` is read if a policy depends on it.
     """
 
     host: HostCapabilities | None = None
@@ -402,6 +418,9 @@ class Observed:
     is_prepared_for_stock: bool = False
     image_model: str | None = None
     release: NovaRelease | None = None
+    inputs: LaunchInputs = NO_INPUTS
+    takes_inputs: bool = True
+    topology: Topology = UNKNOWN_TOPOLOGY
 
 
 @dataclasses.dataclass(frozen=True)
@@ -445,6 +464,8 @@ def _sources(
         ]
     elif Check.PORTS in door.checks:
         yield [v for v in found if v.requirement is Requirement.NO_HOST_DEVICE]
+    if Check.INPUTS in door.checks and seen.inputs.keys:
+        yield _inputs(door, request, seen)
     if door is SPAWN and not seen.has_run:
         yield requirements.check_spelling(request)
         if seen.release is not None:
@@ -470,6 +491,13 @@ def _device_sources(
         # Nova keeps the domain's host devices, but creates its disks again.
         found = forbidden_devices.check_domain(request, seen.domain.root)
         yield [v for v in found if v.requirement is Requirement.NO_HOST_DEVICE]
+
+
+def _inputs(door: Door, request: GuestRequest, seen: Observed) -> tuple[Violation, ...]:
+    found = launch_inputs.check(seen.inputs, request.model, allowed=seen.takes_inputs)
+    if Check.HOST in door.checks and request.model is SEV_SNP:
+        found += launch_inputs.check_host(seen.inputs, seen.topology)
+    return found
 
 
 def _slot(door: Door, request: GuestRequest, seen: Observed) -> tuple[Violation, ...]:

@@ -10,11 +10,9 @@ from typing import Any
 
 from nova import exception as nova_exception
 from nova import objects
-from nova.conf import CONF
 from nova.virt.libvirt import guest as libvirt_guest
 from nova.virt.libvirt import host as libvirt_host
 
-from sev_driver import conf as sev_conf
 from sev_driver.compute import errors, foreign_guests, nova_compat
 from sev_driver.compute import instance as guest_request
 from sev_driver.compute.errors import ErrorTranslator
@@ -44,7 +42,7 @@ class GuardedGuest(libvirt_guest.Guest):  # type: ignore[misc]
         if request is not None:
             with self._refusals.translate_to(errors.for_operation, self._instance):
                 xml = self.get_xml_desc(dump_inactive=True)
-                expected = sev_conf.launch_security(CONF, request.model)
+                expected = guest_request.launch_security(self._instance, request)
                 verify.verify_domain(expected, xml)
         elif guest_request.foreign_request_for(self._instance) is not None:
             with self._refusals.translate_to(errors.for_operation, self._instance):

@@ -17,9 +17,12 @@ from nova.virt.libvirt import blockinfo
 from nova.virt.libvirt import utils as libvirt_utils
 from oslo_log import log as logging
 
+from sev_driver import conf
 from sev_driver.compute import nova_compat
 from sev_driver.domain.forbidden_devices import Disk
-from sev_driver.guest import model_selection, request
+from sev_driver.domain.launch_security import LaunchSecurity
+from sev_driver.guest import launch_inputs, model_selection, request, requirements
+from sev_driver.guest.launch_inputs import NO_INPUTS, LaunchInputs, Owner
 from sev_driver.guest.near_misses import NearMiss
 from sev_driver.guest.request import is_true
 from sev_driver.guest.requirements import (
@@ -29,7 +32,7 @@ from sev_driver.guest.requirements import (
     GuestRequest,
     Setting,
 )
-from sev_driver.model import SEV_SNP
+from sev_driver.model import SEV_SNP, AnyModel
 
 LOG = logging.getLogger(__name__)
 
@@ -39,7 +42,7 @@ def instances_on(hostname: str) -> Iterable[objects.Instance]:
     found: Iterable[objects.Instance] = objects.InstanceList.get_by_host(
         nova_context.get_admin_context(),
         hostname,
-        expected_attrs=["flavor", "system_metadata"],
+        expected_attrs=["flavor", "metadata", "system_metadata"],
     )
     return found
 
@@ -72,6 +75,56 @@ def request_with_flavor(
     return asked
 
 
+def launch_inputs_for(
+    instance: objects.Instance, flavor: objects.Flavor | None = None
+) -> LaunchInputs:
+    """Return the launch inputs of ``instance``.
+
+    :param flavor: another flavor than the instance's own.
+    """
+    flavor = flavor or instance.flavor
+    if not (
+        launch_inputs.are_given(instance.metadata, flavor.extra_specs)
+        or launch_inputs.are_given(instance.system_metadata, prefix="image_")
+    ):
+        return NO_INPUTS
+    return launch_inputs.parse(
+        instance.metadata,
+        Owner(_image_title(instance), _stored_properties(instance)),
+        Owner(f"flavor {flavor.name}", flavor.extra_specs),
+        instance.user_data,
+        allow_debug=CONF.sev.allow_debug,
+    )
+
+
+def launch_security(
+    instance: objects.Instance, request: GuestRequest
+) -> LaunchSecurity:
+    """Return the launch security of ``instance``, with its launch inputs.
+
+    :raises RequirementsNotMet: a launch input is wrong. Admission refuses it earlier.
+    """
+    inputs = launch_inputs_for(instance)
+    _refuse_wrong(inputs, request.model)
+    return conf.launch_security(CONF, request.model, inputs)
+
+
+def check_launch_inputs(instance: objects.Instance) -> None:
+    """Refuse a server whose launch inputs are wrong, or that cannot have any.
+
+    :raises RequirementsNotMet: it is so.
+    """
+    inputs = launch_inputs_for(instance)
+    if inputs.keys:
+        asked = request_for(instance) or foreign_request_for(instance)
+        _refuse_wrong(inputs, None if asked is None else asked.model)
+
+
+def _refuse_wrong(inputs: LaunchInputs, model: AnyModel | None) -> None:
+    allowed = CONF.sev.owner_inputs
+    requirements.refuse(launch_inputs.check(inputs, model, allowed=allowed))
+
+
 def image_model(instance: objects.Instance) -> str | None:
     """Return the ``hw_mem_encryption_model`` that Nova stores with ``instance``."""
     named: str | None = instance.system_metadata.get(
@@ -84,12 +137,9 @@ def near_misses(instance: objects.Instance) -> tuple[NearMiss, ...]:
     """Return the misspelt settings in the flavor and image of ``instance``."""
     flavor = instance.flavor
     properties = _stored_properties(instance)
-    title = (
-        f"image {instance.image_ref}" if instance.image_ref else "the volume's image"
-    )
     return request.misspelt_keys(
         request.FlavorSpecs(flavor.name, flavor.extra_specs),
-        request.ImageProperties(title, properties),
+        request.ImageProperties(_image_title(instance), properties),
     )
 
 
@@ -135,6 +185,10 @@ def _may_ask(flavor: objects.Flavor, instance: objects.Instance) -> bool:
         or model_selection.MODEL_KEY in flavor.extra_specs
         or f"image_{model_selection.IMAGE_KEY}" in instance.system_metadata
     )
+
+
+def _image_title(instance: objects.Instance) -> str:
+    return f"image {instance.image_ref}" if instance.image_ref else "the volume's image"
 
 
 def _stored_properties(instance: objects.Instance) -> dict[str, str]:

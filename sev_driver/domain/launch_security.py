@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import re
-from typing import Union
+from typing import Final, Union
 
 from lxml import etree
 
 from sev_driver.exceptions import ConfigurationError
+from sev_driver.guest.launch_inputs import NO_INPUTS, LaunchInputs
 from sev_driver.guest.policy import (
     DEFAULT_SEV_ES_POLICY,
     DEFAULT_SEV_POLICY,
@@ -24,6 +26,10 @@ from sev_driver.model import MemoryEncryptionModel
 _POLICY = re.compile(r"(?:0x)?([0-9a-f]{1,16})", re.ASCII | re.IGNORECASE)
 
 
+#: What a policy is from, unless a guest's owner gave one.
+NOVA_CONF: Final = "nova.conf"
+
+
 @dataclasses.dataclass(frozen=True)
 class SevLaunchSecurity:
     """``<launchSecurity type='sev'>``, for SEV and SEV-ES.
@@ -33,6 +39,8 @@ class SevLaunchSecurity:
     """
 
     policy: SevPolicy
+
+    policy_source = NOVA_CONF
 
     @property
     def model(self) -> MemoryEncryptionModel:
@@ -54,14 +62,22 @@ class SnpLaunchSecurity:
     """``<launchSecurity type='sev-snp'>`` (libvirt 10.5 and later).
 
     ``vcek`` is true if the chip's own key signs attestation reports, ``author_key`` if
-    the launch includes an author's key.
+    the launch includes an author's key. ``host_data`` are 32 bytes for the reports.
+    ``policy_source`` names what has the policy, for messages.
     """
 
     policy: SnpPolicy
     vcek: bool = True
     author_key: bool = False
+    host_data: bytes | None = None
+    policy_source: str = dataclasses.field(default=NOVA_CONF, compare=False)
 
     model = MemoryEncryptionModel.AMD_SEV_SNP
+
+    @property
+    def is_owners_policy(self) -> bool:
+        """True if the guest's owner gave the policy, False if it is this host's."""
+        return self.policy_source != NOVA_CONF
 
     def to_element(self, kernel: bool = False) -> etree._Element:
         """Return the element.
@@ -73,6 +89,9 @@ class SnpLaunchSecurity:
         element.set("authorKey", _yes_no(self.author_key))
         element.set("vcek", _yes_no(self.vcek))
         element.set("kernelHashes", _yes_no(kernel))
+        if self.host_data is not None:
+            text = base64.b64encode(self.host_data).decode()
+            etree.SubElement(element, "hostData").text = text
         return element
 
 
@@ -82,7 +101,8 @@ LaunchSecurity = Union[SevLaunchSecurity, SnpLaunchSecurity]
 def from_element(element: etree._Element) -> LaunchSecurity:
     """Parse a ``<launchSecurity>``.
 
-    :raises ValueError: the type is not one of AMD's, or the policy is malformed.
+    :raises ValueError: the type is not one of AMD's, or the policy or a launch input
+        is malformed.
     """
     kind = element.get("type")
     if kind == "sev":
@@ -92,6 +112,7 @@ def from_element(element: etree._Element) -> LaunchSecurity:
             SnpPolicy.of_number(policy_of(element)),
             vcek=element.get("vcek") != "no",
             author_key=element.get("authorKey") == "yes",
+            host_data=_input(element, "hostData"),
         )
     raise ValueError(f"launchSecurity of type {kind!r}")
 
@@ -108,6 +129,19 @@ def policy_of(element: etree._Element) -> int:
         if match is not None:
             return int(match[1], 16)
     raise ValueError("launchSecurity without one policy as a hexadecimal number")
+
+
+def _input(element: etree._Element, name: str) -> bytes | None:
+    """Return a launch input of a ``<launchSecurity>``, None if it has none.
+
+    :raises ValueError: there is more than one, or it is malformed.
+    """
+    found = element.findall(name)
+    if not found:
+        return None
+    if len(found) == 1 and len(found[0]) == 0:
+        return base64.b64decode(found[0].text or "", validate=True)
+    raise ValueError(f"launchSecurity without one {name} in base64")
 
 
 def _element(kind: str, policy: str) -> etree._Element:
@@ -153,9 +187,18 @@ class Policies:
                     f"their memory: use another policy, or set [sev] allow_debug."
                 )
 
-    def launch_security(self, model: MemoryEncryptionModel) -> LaunchSecurity:
-        """Return the launch security of guests of ``model``."""
+    def launch_security(
+        self, model: MemoryEncryptionModel, inputs: LaunchInputs = NO_INPUTS
+    ) -> LaunchSecurity:
+        """Return the launch security of a guest of ``model``.
+
+        :param inputs: what its owner gave; used for SEV-SNP only.
+        """
         if model is MemoryEncryptionModel.AMD_SEV_SNP:
-            return SnpLaunchSecurity(self.snp)
+            return SnpLaunchSecurity(
+                self.snp if inputs.policy is None else inputs.policy,
+                host_data=inputs.host_data,
+                policy_source=inputs.policy_source or NOVA_CONF,
+            )
         es = model is MemoryEncryptionModel.AMD_SEV_ES
         return SevLaunchSecurity(self.sev_es if es else self.sev)

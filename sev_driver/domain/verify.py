@@ -10,28 +10,35 @@ from typing import Any
 from lxml import etree
 
 from sev_driver.domain import launch_security
-from sev_driver.domain.launch_security import LaunchSecurity
+from sev_driver.domain.launch_security import LaunchSecurity, SnpLaunchSecurity
 from sev_driver.domain.xml import parse_domain
 from sev_driver.exceptions import EncryptionLost, PolicyTooWeak, printable
 from sev_driver.guest.policy import SevPolicy
 from sev_driver.model import ForeignModel, MemoryEncryptionModel
 
 
-def verify_domain(expected: LaunchSecurity, xml: str | bytes) -> None:
-    """Verify that a domain is encrypted with the expected model and policy.
+def verify_domain(
+    expected: LaunchSecurity, xml: str | bytes, *, runs: bool = False
+) -> None:
+    """Verify that a domain is encrypted with the expected model, policy and inputs.
 
-    A stricter policy than the expected one is accepted.
+    A stricter policy than that of nova.conf is accepted.
 
-    :param expected: the requested model, with the policy of this host's nova.conf.
+    :param expected: the requested model, with the launch inputs of the guest's owner,
+        and this host's policy if the owner gave none.
+    :param runs: true for a running domain. Its inputs are those of its launch, and the
+        owner may have given others since.
     :raises EncryptionLost: the domain is not encrypted, is encrypted with another
-        model, or allows debugging.
+        model, allows debugging, or does not have the launch inputs.
     :raises PolicyTooWeak: the domain's policy is weaker than the expected one.
     :raises DomainXMLError: ``xml`` is not a domain.
     """
-    verify_element(expected, parse_domain(xml))
+    verify_element(expected, parse_domain(xml), runs=runs)
 
 
-def verify_element(expected: LaunchSecurity, root: etree._Element) -> None:
+def verify_element(
+    expected: LaunchSecurity, root: etree._Element, *, runs: bool = False
+) -> None:
     """Do as :func:`verify_domain` does, for a domain that is already parsed."""
     model = expected.model
     name = printable(root.findtext("./name") or "without a name")
@@ -50,7 +57,11 @@ def verify_element(expected: LaunchSecurity, root: etree._Element) -> None:
         raise EncryptionLost(name, model, fault)
     weaknesses = _weaknesses(found, expected)
     if weaknesses:
-        raise PolicyTooWeak(name, model, policy, expected.policy.format(), weaknesses)
+        asked = f"{expected.policy.format()} of {expected.policy_source}"
+        raise PolicyTooWeak(name, model, policy, asked, weaknesses)
+    difference = None if runs else _difference(found, expected)
+    if difference is not None:
+        raise EncryptionLost(name, model, difference)
 
 
 def verify_foreign_domain(model: ForeignModel, xml: str | bytes) -> None:
@@ -86,7 +97,9 @@ def _launch_security(elements: list[etree._Element]) -> LaunchSecurity:
     try:
         return launch_security.from_element(elements[0])
     except ValueError:
-        raise ValueError("a launchSecurity without a valid policy") from None
+        raise ValueError(
+            "a launchSecurity without a valid policy or launch inputs"
+        ) from None
 
 
 def _weaknesses(found: LaunchSecurity, expected: LaunchSecurity) -> tuple[str, ...]:
@@ -94,6 +107,26 @@ def _weaknesses(found: LaunchSecurity, expected: LaunchSecurity) -> tuple[str, .
     policy: Any = found.policy
     weaknesses: tuple[str, ...] = policy.weaknesses(expected.policy)
     return weaknesses
+
+
+def _difference(found: LaunchSecurity, expected: LaunchSecurity) -> str | None:
+    """Describe the first launch input that is not the expected one."""
+    if not isinstance(found, SnpLaunchSecurity):
+        return None
+    # Both have the same model.
+    assert isinstance(expected, SnpLaunchSecurity)
+    if expected.is_owners_policy and found.policy != expected.policy:
+        asked = f"{expected.policy.format()} of {expected.policy_source}"
+        return f"policy {found.policy.format()}, and not {asked}"
+    if found.host_data != expected.host_data:
+        return _other("hostData", found.host_data, expected.host_data)
+    return None
+
+
+def _other(name: str, found: bytes | None, expected: bytes | None) -> str:
+    if expected is None:
+        return f"{name}, which the server no longer has"
+    return f"no {name}" if found is None else f"{name} of other launch inputs"
 
 
 def encryption_model(xml: str | bytes) -> MemoryEncryptionModel | None:

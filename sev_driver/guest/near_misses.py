@@ -10,10 +10,10 @@ clear, or with another model than intended.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Iterator, Mapping
 
 from sev_driver.exceptions import printable
+from sev_driver.guest import launch_inputs
 from sev_driver.guest.model_selection import (
     FLAVOR_KEY,
     IMAGE_KEY,
@@ -21,10 +21,8 @@ from sev_driver.guest.model_selection import (
     MODEL_KEY,
     NOVA_MODEL_KEY,
 )
+from sev_driver.guest.spelling import nearest
 from sev_driver.model import ForeignModel, MemoryEncryptionModel
-
-#: The most edits of a near miss: a letter omitted, added or changed, or two swapped.
-EDITS = 2
 
 _ASKING = frozenset({FLAVOR_KEY, IMAGE_KEY})
 _MODEL_KEYS = frozenset({NOVA_MODEL_KEY, MODEL_KEY, IMAGE_MODEL_KEY})
@@ -88,13 +86,13 @@ def _near_misses(
     for key, value in sorted(items.items()):
         if key in keys:
             if key in _ASKING and _normal(value) not in (*_TRUE, *_FALSE):
-                yes_or_no = _nearest(_normal(value), ("true", "false"))
+                yes_or_no = nearest(_normal(value), ("true", "false"))
                 yield NearMiss(owner, key, value, key, yes_or_no or "true")
             continue
         meant_key = _meant_key(key, value, keys)
         if meant_key is not None:
             known = _MODELS if meant_key in _MODEL_KEYS else (*_TRUE, *_FALSE)
-            meant = _nearest(_normal(value), known)
+            meant = nearest(_normal(value), known)
             default = "<model>" if meant_key in _MODEL_KEYS else "true"
             yield NearMiss(owner, key, value, meant_key, meant or default)
 
@@ -102,9 +100,10 @@ def _near_misses(
 def _meant_key(key: str, value: str, keys: tuple[str, ...]) -> str | None:
     text = _normal(key)
     if MODEL_KEY in keys and text.startswith("sev:"):
-        return MODEL_KEY  # This driver's namespace has only this key.
-    meant = _nearest(text, keys)
-    if meant == MODEL_KEY and _nearest(_normal(value), _MODELS) is None:
+        # This driver's namespace has no other keys.
+        return None if launch_inputs.is_meant(text) else MODEL_KEY
+    meant = nearest(text, keys)
+    if meant == MODEL_KEY and nearest(_normal(value), _MODELS) is None:
         # The key is short, so keys of others, such as gpu:model, resemble it.
         return None
     return meant
@@ -112,29 +111,3 @@ def _meant_key(key: str, value: str, keys: tuple[str, ...]) -> str | None:
 
 def _normal(text: str) -> str:
     return text.strip().lower()
-
-
-@functools.lru_cache(maxsize=1024)  # most flavors and images have the same few keys
-def _nearest(text: str, known: tuple[str, ...]) -> str | None:
-    """Return the most similar of ``known``, None if none is similar enough."""
-    near = [(d, name) for name in known if (d := _edits(text, name)) <= EDITS]
-    # Two words of two letters always differ by at most two edits.
-    near = [(d, name) for d, name in near if d == 0 or d * 2 <= len(name)]
-    return min(near)[1] if near else None
-
-
-def _edits(one: str, other: str) -> int:
-    """Return the optimal string alignment distance, or more than EDITS."""
-    if abs(len(one) - len(other)) > EDITS:
-        return EDITS + 1
-    before: list[int] = []
-    last = list(range(len(other) + 1))
-    for i, a in enumerate(one, 1):
-        row = [i]
-        for j, b in enumerate(other, 1):
-            cost = min(last[j] + 1, row[-1] + 1, last[j - 1] + (a != b))
-            if i > 1 and j > 1 and a == other[j - 2] and one[i - 2] == b:
-                cost = min(cost, before[j - 2] + 1)
-            row.append(cost)
-        before, last = last, row
-    return last[-1]

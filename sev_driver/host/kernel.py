@@ -27,7 +27,7 @@ from sev_driver.host.facts import (
     parse_version,
 )
 from sev_driver.host.files import LOCAL, Source
-from sev_driver.host.processor import Processor
+from sev_driver.host.processor import Processor, Topology
 from sev_driver.model import SEV_SNP
 
 _Value = TypeVar("_Value")
@@ -53,6 +53,8 @@ IOMMUS = pathlib.Path("/sys/class/iommu")
 #: The most that is read of a file; the kernel's files are shorter.
 _FILE_BYTES = 4096
 _NUMBER = re.compile(r"\d{1,10}", re.ASCII)
+_CPUS = "/sys/devices/system/cpu"
+_CPU = re.compile(r"cpu\d{1,5}", re.ASCII)
 _PCI = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 #: More than one processor takes in /proc/cpuinfo.
 _PROCESSOR_BYTES = 16 * 1024
@@ -228,6 +230,22 @@ def read_processor(of: Source = LOCAL) -> Processor:
     """
     cpuinfo = files.read(of, str(PROC / "cpuinfo"), _PROCESSOR_BYTES)
     return Processor.parse(cpuinfo.decode("utf-8", "replace"))
+
+
+def read_topology(of: Source = LOCAL) -> Topology:
+    """Return whether SMT is on, and the number of processors (Linux, sysfs)."""
+    active = {"0": False, "1": True}
+    return Topology(
+        active.get(_read_text(of, f"{_CPUS}/smt/active").strip()),
+        _or_none(lambda: _count_sockets(of)) or None,
+    )
+
+
+def _count_sockets(of: Source) -> int:
+    cpus = [name for name in files.names(of, _CPUS) if _CPU.fullmatch(name)]
+    paths = (f"{_CPUS}/{cpu}/topology/physical_package_id" for cpu in cpus)
+    # A processor that is offline has no topology.
+    return len({_read_text(of, path) for path in paths} - {""})
 
 
 def read_command_line(of: Source = LOCAL) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sev_driver.exceptions import printable
 
@@ -93,6 +93,21 @@ class Processor:
             frozenset(fields.get("flags", "").split()),
             _number(fields["stepping"]) if "stepping" in fields else None,
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class Topology:
+    """A host's processors; each field is None if unknown.
+
+    ``has_smt`` is true if simultaneous multithreading is on. ``sockets`` is the number
+    of processors.
+    """
+
+    has_smt: bool | None = None
+    sockets: int | None = None
+
+
+UNKNOWN_TOPOLOGY: Final = Topology()
 
 
 def _number(text: str | None) -> int:

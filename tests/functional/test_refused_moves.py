@@ -2,15 +2,12 @@
 
 """Resizes that the image or the flavor makes impossible leave the guest as it was."""
 
-import contextlib
 from collections.abc import Iterator
-from typing import Any
 
 import generations
 import nova_cloud
 import pytest
 from generations import SEV
-from nova.compute import rpcapi
 from nova_cloud import ASKED_BY_FLAVOR, COMPUTE, UEFI, Cloud, instance_of
 
 Q35 = UEFI | {"hw_machine_type": "q35"}
@@ -32,15 +29,7 @@ def no_disks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nova's fixtures make no disks: its half only powers off, ours is kept."""
 
     nova_cloud.move_no_disks(monkeypatch)
-    # The new host asks the old one by a cast, which tells of no error; Nova's
-    # fixtures make a call of it.
-    resize = rpcapi.ComputeAPI.resize_instance
-
-    def cast(*args: Any, **kwargs: Any) -> None:
-        with contextlib.suppress(Exception):
-            resize(*args, **kwargs)
-
-    monkeypatch.setattr(rpcapi.ComputeAPI, "resize_instance", cast)
+    nova_cloud.cast_resizes(monkeypatch)
 
 
 CASES = {

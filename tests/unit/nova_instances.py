@@ -16,5 +16,10 @@ def instance(
     flavor = objects.Flavor(name="m1.sev", extra_specs=extra_specs or {})
     metadata = {f"image_{name}": value for name, value in properties.items()}
     return objects.Instance(
-        uuid=UUID, flavor=flavor, system_metadata=metadata, image_ref=UUID
+        uuid=UUID,
+        flavor=flavor,
+        metadata={},
+        system_metadata=metadata,
+        image_ref=UUID,
+        user_data=None,
     )

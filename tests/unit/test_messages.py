@@ -32,7 +32,8 @@ from sev_driver.exceptions import (
     PolicyTooWeak,
     Requirement,
 )
-from sev_driver.guest import model_selection, near_misses, operations
+from sev_driver.guest import launch_inputs, model_selection, near_misses, operations
+from sev_driver.guest.launch_inputs import Owner
 from sev_driver.guest.model_selection import ModelRequest
 from sev_driver.guest.policy import SevPolicy
 from sev_driver.guest.requirements import (
@@ -53,7 +54,7 @@ from sev_driver.host.domain_capabilities import DomainCapabilities
 from sev_driver.host.facts import Iommu, SevDevice, SystemFacts, Versions, VmTypes
 from sev_driver.host.firmware import FirmwareView
 from sev_driver.host.memory import HostMemory
-from sev_driver.host.processor import Processor
+from sev_driver.host.processor import Processor, Topology
 from sev_driver.model import ForeignModel, MemoryEncryptionModel
 from sev_driver.nova_release import NovaRelease
 from sev_driver.observability import host_report, textfile
@@ -308,6 +309,33 @@ def refused_rescues(foreign: ForeignRequest) -> Iterator[tuple[str, str]]:
         yield label(Requirement.RESCUE_IMAGE), str(violation)
 
 
+def wrong_launch_inputs() -> Iterator[tuple[str, str]]:
+    """Yield what is said of launch inputs, on one host or on any."""
+    short, host = "00" * 31, Topology(has_smt=True, sockets=2)
+    for server, flavor, user_data in (
+        ({"host_data": short}, {}, None),
+        ({"host_data": ""}, {}, None),
+        ({"host_data": "x"}, {}, None),
+        ({"host_data": "user_data"}, {}, None),
+        ({"host_data": "user_data"}, {}, "x"),
+        ({"policy": "x"}, {}, None),
+        ({"policy": "0xb0000"}, {}, None),
+        ({"hostdata": ""}, {}, None),
+        ({}, {"sev:host_data": ""}, None),
+        ({"id_block": ""}, {}, None),
+        ({"policy": "0x120000"}, {}, None),
+    ):
+        metadata = {f"sev:{name}": value for name, value in server.items()}
+        owners = Owner("image 1", {}), Owner("flavor m1", flavor)
+        inputs = launch_inputs.parse(metadata, *owners, user_data)
+        found = launch_inputs.check(inputs, SEV_SNP, allowed=True)
+        for violation in found + launch_inputs.check_host(inputs, host):
+            yield label(violation.requirement), str(violation)
+        for model, allowed in ((None, True), (SEV_ES, True), (SEV_SNP, False)):
+            for violation in launch_inputs.check(inputs, model, allowed=allowed):
+                yield label(violation.requirement), str(violation)
+
+
 def lost_requests() -> Iterator[tuple[str, str]]:
     yield label(Requirement.IMAGE_RECORD), str(lost_request(SEV))
 
@@ -365,6 +393,7 @@ def examples() -> Iterator[tuple[str, str]]:
     yield label(Requirement.HOST), str(violation)
     yield from refused_rescues(foreign)
     yield from lost_requests()
+    yield from wrong_launch_inputs()
     (violation,) = allocations_module.check_foreign_allocation(foreign, {}, str)
     yield label(Requirement.SLOT), str(violation)
     (violation,) = allocations_module.check_allocation(
@@ -396,7 +425,7 @@ def examples() -> Iterator[tuple[str, str]]:
             operations.refuse(operation, SEV)
         yield label(operation), str(refused.value)
     yield "encryption-lost", str(EncryptionLost("instance-1", SEV, "no launchSecurity"))
-    weak = PolicyTooWeak("instance-1", SEV, "0x0001", "0x0033", ["NOKS"])
+    weak = PolicyTooWeak("instance-1", SEV, "0x0001", "0x0033 of nova.conf", ["NOKS"])
     yield "policy-too-weak", str(weak)
     with pytest.raises(DomainXMLError) as unreadable:
         domain_xml.parse("<")

@@ -14,9 +14,11 @@ from sev_driver.domain import verify
 from sev_driver.domain.forbidden_devices import Disk
 from sev_driver.domain.xml import parse
 from sev_driver.exceptions import Requirement, Violation
-from sev_driver.guest import near_misses
+from sev_driver.guest import launch_inputs, near_misses
+from sev_driver.guest.launch_inputs import Owner
 from sev_driver.guest.requirements import GuestRequest, Setting
 from sev_driver.host.capabilities import HostCapabilities, ModelCapability, ObstacleKind
+from sev_driver.host.processor import Topology
 from sev_driver.model import (
     SEV,
     SEV_ES,
@@ -354,3 +356,50 @@ def test_the_model_of_an_existing_domain(
     text = f"<domain>{element}</domain>"
     domain = ExistingDomain(parse(text), verify.encryption_model(text))
     assert domain.any_model is expected
+
+
+WRONG = launch_inputs.parse(
+    {"sev:host_data": "x", "sev:policy": "x"}, Owner("", {}), Owner("", {})
+)
+#: Where the server would lose its guest, or could not be corrected afterwards.
+INPUT_DOORS = [
+    *STARTS,
+    doors.POWER_OFF_FOR_SHELVE,
+    doors.MIGRATE,
+    doors.REVERT,
+]
+
+
+@pytest.mark.parametrize("door", doors.DOORS, ids=lambda door: door.method)
+@pytest.mark.parametrize(
+    ("request_", "takes", "expected"),
+    [
+        (SNP_GUEST, True, [Requirement.OWNER_INPUT] * 2),
+        (SNP_GUEST, False, [Requirement.OWNER_INPUT]),
+        (GOOD, True, [Requirement.NOT_SNP]),
+    ],
+)
+def test_wrong_launch_inputs_are_refused_wherever_the_guest_is_lost(
+    door: Door, request_: GuestRequest, *, takes: bool, expected: list[Requirement]
+) -> None:
+    held = SNP_SLOT if request_ is SNP_GUEST else SLOT
+    found = refused(door, request_, inputs=WRONG, takes_inputs=takes, allocations=held)
+    assert found == (expected if door in INPUT_DOORS else [])
+
+
+@pytest.mark.parametrize("door", doors.DOORS, ids=lambda door: door.method)
+def test_owners_policy_is_compared_with_the_host_where_the_guest_is_to_start(
+    door: Door,
+) -> None:
+    policy = launch_inputs.parse(
+        {}, Owner("", {}), Owner("", {"sev:policy": "0x20000"})
+    )
+    found = refused(
+        door,
+        SNP_GUEST,
+        inputs=policy,
+        topology=Topology(has_smt=True),
+        allocations=SNP_SLOT,
+    )
+    here = door in [*STARTS, doors.REVERT]
+    assert found == ([Requirement.POLICY_ON_HOST] if here else [])

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
+import hashlib
 
 import pytest
 from nova import objects
@@ -14,6 +16,7 @@ from nova_instances import UUID, instance
 from sev_driver import conf
 from sev_driver.compute import instance as guest_request
 from sev_driver.compute import nova_compat
+from sev_driver.guest.launch_inputs import NO_INPUTS
 from sev_driver.guest.requirements import Setting
 from sev_driver.model import ForeignModel, MemoryEncryptionModel
 from sev_driver.nova_release import NovaRelease
@@ -349,3 +352,27 @@ def test_stateless_firmware(text: str) -> None:
     assert request is not None and request.firmware_stateless
     request = guest_request.request_for(instance(ASKED))
     assert request is not None and not request.firmware_stateless
+
+
+def test_launch_inputs_of_an_instance() -> None:
+    snp = {"hw:mem_encryption": "true", "sev:policy": "0x30001"}
+    guest = instance(snp, sev_host_data="user_data", hw_firmware_type="uefi")
+    guest.user_data = base64.b64encode(b"script").decode()
+    found = guest_request.launch_inputs_for(guest)
+    assert found.host_data == hashlib.sha256(b"script").digest()
+    assert found.policy_source == "sev:policy of flavor m1.sev"
+    guest.metadata = {"sev:policy": "0x30002"}
+    found = guest_request.launch_inputs_for(guest)
+    assert found.policy is not None and int(found.policy) == 0x30002
+    other = objects.Flavor(name="m2", extra_specs={"sev:policyx": "0x30003"})
+    found = guest_request.launch_inputs_for(guest, other)
+    assert "sev:policyx of flavor m2" in str(found.violations[0])
+    assert f"sev_host_data of image {UUID}" in found.keys
+
+
+def test_instance_without_launch_inputs() -> None:
+    guest = instance({"sev:model": "amd-sev-snp"}, hw_firmware_type="uefi")
+    # Of other instances Nova need not have loaded it.
+    del guest._obj_user_data
+    guest.metadata = {"sev:launched_digest": "00"}
+    assert guest_request.launch_inputs_for(guest) is NO_INPUTS

@@ -7,7 +7,9 @@ import pytest
 from lxml import etree
 
 from sev_driver.domain import launch_security
-from sev_driver.domain.launch_security import Policies
+from sev_driver.domain.launch_security import Policies, SnpLaunchSecurity
+from sev_driver.guest.launch_inputs import LaunchInputs
+from sev_driver.guest.policy import DEFAULT_SNP_POLICY, SnpPolicy
 from sev_driver.model import MemoryEncryptionModel
 
 XML = {
@@ -33,9 +35,35 @@ def test_there_and_back(model: MemoryEncryptionModel) -> None:
     assert value.model is model
 
 
+def test_host_data_there_and_back() -> None:
+    value = SnpLaunchSecurity(DEFAULT_SNP_POLICY, host_data=bytes(31) + b"x")
+    element = value.to_element()
+    assert element.findtext("hostData") == "A" * 41 + "Hg="
+    assert launch_security.from_element(element) == value
+
+
+def test_owners_policy_replaces_that_of_nova_conf() -> None:
+    policy = DEFAULT_SNP_POLICY | SnpPolicy.SINGLE_SOCKET
+    inputs = LaunchInputs(policy, "sev:policy of the server", b"x" * 32)
+    value = Policies().launch_security(MemoryEncryptionModel.AMD_SEV_SNP, inputs)
+    assert isinstance(value, SnpLaunchSecurity)
+    assert (value.policy, value.host_data) == (policy, b"x" * 32)
+    assert value.is_owners_policy
+    value = Policies().launch_security(
+        MemoryEncryptionModel.AMD_SEV_SNP, LaunchInputs(host_data=b"x" * 32)
+    )
+    assert value.policy == DEFAULT_SNP_POLICY and value.policy_source == "nova.conf"
+
+
 @pytest.mark.parametrize(
     "xml",
     [
+        '<launchSecurity type="sev-snp"><policy>0x30000</policy><hostData>x</hostData>'
+        "</launchSecurity>",
+        '<launchSecurity type="sev-snp"><policy>0x30000</policy>'
+        "<hostData/><hostData/></launchSecurity>",
+        '<launchSecurity type="sev-snp"><policy>0x30000</policy>'
+        "<hostData>AA<x/>==</hostData></launchSecurity>",
         '<launchSecurity type="sev-snp"><policy>0x10000</policy></launchSecurity>',
         '<launchSecurity type="tdx"><policy>0x33</policy></launchSecurity>',
         '<launchSecurity type="sev"/>',

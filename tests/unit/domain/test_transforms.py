@@ -16,10 +16,11 @@ from lxml import etree
 
 from sev_driver import safe_xml
 from sev_driver.domain import launch_security, transforms
-from sev_driver.domain.launch_security import Policies
+from sev_driver.domain.launch_security import Policies, SnpLaunchSecurity
 from sev_driver.domain.transforms import EncryptionPlan
 from sev_driver.domain.xml import parse_domain
 from sev_driver.exceptions import DomainXMLError
+from sev_driver.guest.policy import DEFAULT_SNP_POLICY
 from sev_driver.model import MemoryEncryptionModel
 
 DATA = pathlib.Path(__file__).parents[2] / "data" / "domain"
@@ -244,3 +245,14 @@ def test_libvirts_schema_accepts_the_golden(
         pytest.skip("libvirt older than 10.5 has no sev-snp")
     schema = etree.RelaxNG(etree.parse(path))
     schema.assertValid(etree.parse(DATA / model.value / f"{case}.out.xml"))
+
+
+def test_libvirts_schema_accepts_launch_inputs() -> None:
+    path = SCHEMAS[-1]
+    if not path.exists():
+        pytest.skip(f"no {path}: make setup-trixie")
+    golden = etree.parse(DATA / "amd-sev-snp" / f"{CASES[0]}.out.xml").getroot()
+    launch = SnpLaunchSecurity(DEFAULT_SNP_POLICY, host_data=bytes(32))
+    transforms.set_launch_security(golden, EncryptionPlan(launch))
+    assert golden.find("launchSecurity/hostData") is not None
+    etree.RelaxNG(etree.parse(path)).assertValid(golden)

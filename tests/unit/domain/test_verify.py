@@ -2,6 +2,8 @@
 
 """guard: only a domain encrypted as asked passes."""
 
+import base64
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from sev_driver.domain import verify
 from sev_driver.domain.launch_security import LaunchSecurity, Policies
 from sev_driver.exceptions import DomainXMLError, EncryptionLost, PolicyTooWeak
+from sev_driver.guest.launch_inputs import LaunchInputs
 from sev_driver.guest.policy import SevPolicy, SnpPolicy
 from sev_driver.model import ForeignModel, MemoryEncryptionModel
 
@@ -161,3 +164,60 @@ def test_domain_that_is_not_encrypted_by_the_foreign_model(
     with pytest.raises(EncryptionLost, match="asked for Intel TDX") as caught:
         verify.verify_foreign_domain(ForeignModel.INTEL_TDX, domain(*elements))
     assert (caught.value.found, caught.value.in_the_clear) == (found, in_the_clear)
+
+
+DATA = base64.b64encode(bytes(32)).decode()
+OTHER = base64.b64encode(b"x" * 32).decode()
+
+
+def snp(policy: str = "0x30000", *inputs: str) -> str:
+    return domain(
+        f'<launchSecurity type="sev-snp"><policy>{policy}</policy>{"".join(inputs)}'
+        "</launchSecurity>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "xml", "fault"),
+    [
+        (LaunchInputs(host_data=bytes(32)), snp(), "no hostData"),
+        (
+            LaunchInputs(host_data=bytes(32)),
+            snp("0x30000", f"<hostData>{OTHER}</hostData>"),
+            "hostData of other launch inputs",
+        ),
+        (
+            LaunchInputs(),
+            snp("0x30000", f"<hostData>{DATA}</hostData>"),
+            "hostData, which the server no longer has",
+        ),
+        (
+            LaunchInputs(SnpPolicy(0x30001), "sev:policy of the server"),
+            snp("0x30002"),
+            "policy 0x00030002, and not 0x00030001 of sev:policy of the server",
+        ),
+    ],
+)
+def test_domain_without_the_owners_launch_inputs(
+    given: LaunchInputs, xml: str, fault: str
+) -> None:
+    expected = Policies().launch_security(SNP, given)
+    with pytest.raises(EncryptionLost) as caught:
+        verify.verify_domain(expected, xml)
+    assert caught.value.found == fault
+    # The owner may have given others since the launch.
+    verify.verify_domain(expected, xml, runs=True)
+
+
+def test_domain_with_the_owners_launch_inputs() -> None:
+    given = LaunchInputs(SnpPolicy(0x30001), "sev:policy of the server", bytes(32))
+    expected = Policies().launch_security(SNP, given)
+    verify.verify_domain(expected, snp("0x30001", f"<hostData>{DATA}</hostData>"))
+
+
+def test_owners_policy_is_named() -> None:
+    given = LaunchInputs(SnpPolicy(0x30001), "sev:policy of the server")
+    expected = Policies().launch_security(SNP, given)
+    with pytest.raises(PolicyTooWeak) as caught:
+        verify.verify_domain(expected, snp("0x30000"), runs=True)
+    assert "weaker than 0x00030001 of sev:policy of the server" in str(caught.value)

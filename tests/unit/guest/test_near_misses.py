@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nova import objects
 from nova.api.validation.extra_specs import validators
 
-from sev_driver.guest import near_misses
+from sev_driver.guest import spelling
 from sev_driver.guest.near_misses import of_flavor, of_image
 
 MODEL = "hw:mem_encryption_model"
@@ -37,7 +37,7 @@ MODEL = "hw:mem_encryption_model"
         ("hw_mem_encryption_model", "amd-sev", f"{MODEL}=amd-sev"),
         ("hw:mem_encryption_mode", "on", f"{MODEL}=<model>"),
         ("sev:modle", "amd-sev", "sev:model=amd-sev"),
-        ("sev:policy", "0x33", "sev:model=<model>"),
+        ("sev:anything", "0x33", "sev:model=<model>"),
         ("sve:model", "amd-sev-snp", "sev:model=amd-sev-snp"),
     ],
 )
@@ -72,6 +72,9 @@ def test_near_miss_of_an_image(key: str, value: str, meant: str) -> None:
         ("hw:mem_encryption", "off"),
         ("hw:mem_encryption_model", "whatever"),
         ("sev:model", "amd-sev"),
+        ("sev:policy", "0x30000"),
+        ("sev:policyx", "0x30000"),
+        ("sev:host_data", "user_data"),
         ("gpu:model", "a100"),
         ("sec:model", "strict"),
         ("ssd:model", "pm9a3"),
@@ -117,8 +120,8 @@ def test_image_property_of_novas_own_is_never_flagged(key: str, value: str) -> N
 
 @given(st.text(string.ascii_lowercase, max_size=6), st.text(max_size=12))
 def test_distance_is_that_of_the_words_alone(one: str, other: str) -> None:
-    edits = near_misses._edits
+    edits = spelling.edits
     assert (edits(one, other) == 0) == (one == other)
     assert edits(one, one[1:]) == bool(one)
-    if abs(len(one) - len(other)) <= near_misses.EDITS:
+    if abs(len(one) - len(other)) <= spelling.EDITS:
         assert edits(one, other) == edits(other, one)

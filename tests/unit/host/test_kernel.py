@@ -9,6 +9,7 @@ import pytest
 
 from sev_driver.host import cpuid, kernel
 from sev_driver.host.facts import SevDevice
+from sev_driver.host.processor import Topology
 
 
 @pytest.fixture
@@ -155,3 +156,41 @@ def test_what_is_in_use_of_misc(root: pathlib.Path) -> None:
 def test_memory_is_what_the_kernel_says_in_mib() -> None:
     total = pathlib.Path("/proc/meminfo").read_text().split()[1]
     assert kernel.read_memory_mib() == int(total) // 1024
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, Topology()),
+        ({"smt/active": "1\n"}, Topology(has_smt=True)),
+        (
+            {
+                "smt/active": "0\n",
+                "cpu0/topology/physical_package_id": "0\n",
+                "cpu1/topology/physical_package_id": "0\n",
+                "cpufreq/topology/physical_package_id": "7\n",
+            },
+            Topology(has_smt=False, sockets=1),
+        ),
+        (
+            {
+                "cpu0/topology/physical_package_id": "0\n",
+                "cpu64/topology/physical_package_id": "1\n",
+                "cpu65/online": "0\n",
+            },
+            Topology(sockets=2),
+        ),
+    ],
+)
+def test_topology(
+    files: dict[str, str],
+    expected: Topology,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    monkeypatch.setattr(kernel, "_CPUS", str(tmp_path))
+    assert kernel.read_topology() == expected

@@ -1,0 +1,379 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Launch inputs: what the owner of a SEV-SNP guest gives the secure processor.
+
+The owner writes them into the server's metadata, as properties of the image, or, for
+the policy, as an extra spec of the flavor. The guest's attestation report has them.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from sev_driver.exceptions import Requirement, Violation, printable
+from sev_driver.guest import launched
+from sev_driver.guest.policy import SnpPolicy
+from sev_driver.guest.spelling import nearest
+from sev_driver.host.processor import Topology
+from sev_driver.model import SEV_SNP, AnyModel
+
+#: The keys begin with it in metadata and extra specs, and in properties of images.
+PREFIX: Final = "sev:"
+IMAGE_PREFIX: Final = "sev_"
+_PREFIXES: Final = (PREFIX, IMAGE_PREFIX)
+
+HOST_DATA: Final = "host_data"
+POLICY: Final = "policy"
+ID_BLOCK: Final = "id_block"
+ID_AUTH: Final = "id_auth"
+#: The value of host_data that binds the server's user data.
+USER_DATA: Final = "user_data"
+
+#: The ID authentication information is longer than a value can be.
+_PIECE = re.compile(r"id_auth_(0|[1-9]\d?)", re.ASCII)
+_NAMES: Final = (HOST_DATA, POLICY, ID_BLOCK)
+_MEANT: Final = (*_NAMES, "id_auth_0")
+#: The flavor's key of the model, which is no launch input.
+_MODEL: Final = "model"
+
+#: HOST_DATA of SNP_LAUNCH_FINISH (SEV-SNP firmware ABI, 8.18).
+HOST_DATA_BYTES: Final = 32
+_HEX = re.compile(r"(?:[0-9a-f]{2})+", re.ASCII | re.IGNORECASE)
+
+_TAKES: Final = f"{SEV_SNP.title} takes {HOST_DATA_BYTES} bytes"
+_HOW: Final = "write them as 64 hexadecimal digits or in base64"
+
+
+@dataclasses.dataclass(frozen=True)
+class Owner:
+    """What has launch inputs: its name in messages, such as ``image 1``, and its keys.
+
+    ``items`` can have other keys as well.
+    """
+
+    title: str
+    items: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class LaunchInputs:
+    """The launch inputs of a server; each is None if it is not given.
+
+    ``policy_source`` names the key that has the policy. ``keys`` are all keys that are
+    meant as launch inputs, also misspelt ones; ``violations`` is what is wrong. If
+    there are violations, the values are incomplete.
+    """
+
+    policy: SnpPolicy | None = None
+    policy_source: str = ""
+    host_data: bytes | None = None
+    keys: tuple[str, ...] = ()
+    violations: tuple[Violation, ...] = ()
+
+
+#: The launch inputs of a server that has none.
+NO_INPUTS: Final = LaunchInputs()
+
+
+def are_given(*sources: Mapping[str, str], prefix: str = "") -> bool:
+    """Return whether a key looks like a launch input.
+
+    For guests without launch inputs, this is the only check.
+
+    :param prefix: what precedes the keys.
+    """
+    prefixes = tuple(prefix + each for each in _PREFIXES)
+    others = (prefix + launched.PREFIX, prefix + PREFIX + _MODEL)
+    return any(
+        key.startswith(prefixes) and not key.startswith(others)
+        for source in sources
+        for key in source
+    )
+
+
+def is_meant(key: str) -> bool:
+    """Return whether a flavor's key is meant as a launch input, not as ``sev:model``.
+
+    :param key: in lower case.
+    """
+    name = key[len(PREFIX) :]
+    return _is_known(name) or nearest(name, (*_MEANT, _MODEL)) in _MEANT
+
+
+def parse(
+    server: Mapping[str, str],
+    image: Owner,
+    flavor: Owner,
+    user_data: str | None = None,
+    *,
+    allow_debug: bool = False,
+) -> LaunchInputs:
+    """Parse the launch inputs of a server, key by key: server, then image, then flavor.
+
+    :param server: the server's metadata.
+    :param user_data: the server's user data, as Nova stores them: in base64.
+    :param allow_debug: true if the operator allows policies that allow debugging.
+    """
+    found: dict[str, _Value] = {}
+    violations: list[Violation] = []
+    keys: list[str] = []
+    for values in (_of_flavor(flavor), _of_image(image), _of_server(server)):
+        group = list(values)
+        if any(_PIECE.fullmatch(value.name) for value in group):
+            # Pieces of two owners do not fit together.
+            found = {k: v for k, v in found.items() if not _PIECE.fullmatch(k)}
+        for value in group:
+            keys.append(str(value))
+            if value.wrong is not None:
+                violations.append(value.wrong)
+            else:
+                found[value.name] = value
+    policy = host_data = None
+    for name, value in found.items():
+        try:
+            if name == POLICY:
+                policy = _policy(value, allow_debug=allow_debug)
+            elif name == HOST_DATA:
+                host_data = _host_data(value, user_data)
+            else:
+                raise value.refused(
+                    "this version of sev_driver does not read ID blocks", "remove it"
+                )
+        except _Refused as refused:
+            violations.append(refused.violation)
+    return LaunchInputs(
+        policy,
+        str(found[POLICY]) if policy is not None else "",
+        host_data,
+        tuple(keys),
+        tuple(violations),
+    )
+
+
+def check(
+    inputs: LaunchInputs, model: AnyModel | None, *, allowed: bool
+) -> tuple[Violation, ...]:
+    """Return what is wrong with the launch inputs of a guest on any host.
+
+    :param model: the model that encrypts the guest, None for a plain guest.
+    :param allowed: true if the operator takes launch inputs.
+    """
+    if not inputs.keys:
+        return ()
+    if model is not SEV_SNP:
+        return (_not_snp(inputs, model),)
+    return inputs.violations if allowed else (_not_allowed(inputs),)
+
+
+def _not_snp(inputs: LaunchInputs, model: AnyModel | None) -> Violation:
+    encrypted = "not encrypted" if model is None else f"encrypted with {model.title}"
+    return Violation(
+        Requirement.NOT_SNP,
+        f"{inputs.keys[0]} is a launch input of {SEV_SNP.title}",
+        f"the guest is {encrypted}",
+        f"remove it, or ask for {SEV_SNP.title}",
+        SEV_SNP,
+    )
+
+
+def _not_allowed(inputs: LaunchInputs) -> Violation:
+    return _violation(
+        f"{inputs.keys[0]} is a launch input",
+        "[sev] owner_inputs is False on this host",
+        "remove it",
+    )
+
+
+def depends_on_host(policy: SnpPolicy | None) -> bool:
+    """Return whether there are hosts that cannot keep a policy."""
+    if policy is None:
+        return False
+    return not policy & SnpPolicy.SMT or bool(policy & SnpPolicy.SINGLE_SOCKET)
+
+
+def check_host(inputs: LaunchInputs, host: Topology) -> tuple[Violation, ...]:
+    """Return the violations of an owner's policy that this host cannot keep."""
+    policy = inputs.policy
+    if policy is None:
+        return ()
+    found = []
+    if host.has_smt and not policy & SnpPolicy.SMT:
+        found.append(("lacks SMT", "this host has simultaneous multithreading on"))
+    if (host.sockets or 0) > 1 and policy & SnpPolicy.SINGLE_SOCKET:
+        found.append(("has SINGLE_SOCKET", f"this host has {host.sockets} processors"))
+    return tuple(
+        Violation(
+            Requirement.POLICY_ON_HOST,
+            f"{inputs.policy_source} is {policy.format()} and {what}",
+            obstacle,
+            "use another host, or another policy",
+            SEV_SNP,
+        )
+        for what, obstacle in found
+    )
+
+
+class _Refused(Exception):
+    def __init__(self, violation: Violation) -> None:
+        super().__init__(str(violation))
+        self.violation = violation
+
+
+@dataclasses.dataclass(frozen=True)
+class _Value:
+    """A key of an owner and its value; ``wrong`` is a violation of the key itself."""
+
+    name: str
+    key: str
+    owner: str
+    text: str
+    wrong: Violation | None = None
+
+    def __str__(self) -> str:
+        return f"{printable(self.key, 60)} of {self.owner}"
+
+    def refused(self, found: str, remedy: str, has: str = "is given") -> _Refused:
+        """Return the error for a wrong value; ``has`` says what the value is."""
+        if self.key.startswith(IMAGE_PREFIX) and len(self.text) == _CHARACTERS:
+            has += f" and {_CHARACTERS} characters, where Nova cuts a property"
+        return _Refused(_violation(f"{self} {has}", found, remedy))
+
+
+#: Nova keeps as much of an image's property, and cuts a longer one silently.
+_CHARACTERS: Final = launched.VALUE_CHARACTERS
+
+
+def _violation(requester: str, found: str, remedy: str) -> Violation:
+    return Violation(Requirement.OWNER_INPUT, requester, found, remedy, SEV_SNP)
+
+
+def _is_known(name: str) -> bool:
+    return name in _NAMES or _PIECE.fullmatch(name) is not None
+
+
+def _of_server(metadata: Mapping[str, str]) -> Iterator[_Value]:
+    for key, text in sorted(metadata.items()):
+        if not key.startswith(_PREFIXES) or key.startswith(launched.PREFIX):
+            continue
+        name, value = key[len(PREFIX) :], _Value("", key, "the server", text)
+        own = key.startswith(PREFIX)
+        if own and _is_known(name):
+            yield dataclasses.replace(value, name=name)
+            continue
+        near = _near(name)
+        if own or near is not None:
+            yield _unknown(value, near, PREFIX)
+
+
+def _of_image(image: Owner) -> Iterator[_Value]:
+    for key, text in sorted(image.items.items()):
+        if not key.startswith(_PREFIXES):
+            continue
+        name, value = key[len(PREFIX) :], _Value("", key, image.title, text)
+        if key.startswith(IMAGE_PREFIX) and _is_known(name):
+            yield dataclasses.replace(value, name=name)
+            continue
+        near = _near(name)
+        # Other properties have nothing to do with this driver.
+        if near is not None:
+            yield _unknown(value, near, IMAGE_PREFIX)
+
+
+def _of_flavor(flavor: Owner) -> Iterator[_Value]:
+    for key, text in sorted(flavor.items.items()):
+        if not key.startswith(_PREFIXES) or not is_meant(key.lower()):
+            continue
+        name, value = key[len(PREFIX) :], _Value("", key, flavor.title, text)
+        if key == PREFIX + POLICY:
+            yield dataclasses.replace(value, name=name)
+        elif _near(name) == POLICY:
+            yield _unknown(value, POLICY, PREFIX)
+        else:
+            wrong = _violation(
+                f"{value} is given",
+                f"of a flavor only {PREFIX}{POLICY} is read",
+                "set it in the server's metadata",
+            )
+            yield dataclasses.replace(value, wrong=wrong)
+
+
+def _near(name: str) -> str | None:
+    lower = name.lower()
+    return lower if _is_known(lower) else nearest(lower, _MEANT)
+
+
+def _unknown(value: _Value, near: str | None, prefix: str) -> _Value:
+    use = f"{prefix}{near}"
+    if near is None:
+        use = " or ".join((", ".join(PREFIX + n for n in _NAMES), PREFIX + _MEANT[-1]))
+    wrong = _violation(
+        f"{value} is given", "there is no such launch input", f"use {use}, or remove it"
+    )
+    return dataclasses.replace(value, wrong=wrong)
+
+
+def _policy(value: _Value, *, allow_debug: bool) -> SnpPolicy:
+    try:
+        policy = SnpPolicy.parse(value.text)
+    except ValueError as error:
+        raise value.refused(
+            printable(str(error)),
+            "write a policy as in [sev] snp_policy, such as 0x30000",
+            "is no policy",
+        ) from None
+    if policy.debug and not allow_debug:
+        raise value.refused(
+            "[sev] allow_debug is False on this host",
+            "unset DEBUG",
+            f"is {policy.format()}, with which the host can debug the guest",
+        )
+    return policy
+
+
+def _host_data(value: _Value, user_data: str | None) -> bytes:
+    if value.text == USER_DATA:
+        return _user_data_digest(value, user_data)
+    data = _base64(value.text)
+    if _HEX.fullmatch(value.text) and (data is None or len(data) != HOST_DATA_BYTES):
+        data = bytes.fromhex(value.text)
+    if data is None:
+        has = "is neither in base64 nor in hexadecimal digits"
+        raise value.refused(_TAKES, _HOW, has)
+    if not data:
+        raise value.refused(_TAKES, _HOW, "is empty")
+    if len(data) != HOST_DATA_BYTES:
+        raise value.refused(_TAKES, _HOW, f"has {len(data)} bytes")
+    return data
+
+
+def _user_data_digest(value: _Value, user_data: str | None) -> bytes:
+    has = f"is {USER_DATA}"
+    if not user_data:
+        raise value.refused(
+            "the server has no user data",
+            "give it user data, or 32 bytes of host data",
+            has,
+        )
+    try:
+        # As Nova decodes it for the guest: it ignores line feeds, for example.
+        data = base64.b64decode(user_data)
+    except ValueError:
+        raise value.refused(
+            "the server's user data is not base64",
+            "rebuild the server with other user data",
+            has,
+        ) from None
+    return hashlib.sha256(data).digest()
+
+
+def _base64(text: str) -> bytes | None:
+    """Return the bytes of a text in base64, None if it is not base64."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        return None
