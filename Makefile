@@ -67,7 +67,7 @@ cloud-status: $(READY)  ## say whether it runs, and where its logs are
 	@$(DEVCLOUD) status
 
 test: lint $(MULTINODE) $(TRIXIE)  ## all tests; in the newest Nova, some also in older ones
-	@$(BIN)/python -B tools/all_tests.py $(AS_ROOT) $(PYTEST)
+	@$(BIN)/python -B tools/all_tests.py $(AS_ROOT) $(BIN)/python -u -m pytest
 
 lint: $(READY)  ## ruff, mypy, bandit, spelling and the words of the manual
 	$(BIN)/ruff check .

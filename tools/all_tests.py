@@ -5,7 +5,7 @@
 ``all_tests.py COMMAND…`` has pytest's command. The tests of real clouds wait for
 guests and services most of their time: one lane runs them, two files at a time. The
 others have what keeps a core busy: the tests without a cloud, and those of older
-releases of Nova.
+releases of Nova. A few tests that fail are run once more when all lanes have ended.
 The last line adds up what pytest counted.
 """
 
@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import cast
 
 import bootstrap
+import once_more
 import progress
 import release_venv
 
@@ -63,12 +64,14 @@ class Lane:
     """Commands that run one after the other; ``status`` is the first that is not 0.
 
     ``counts`` says whether they are pytest, whose ``last_lines`` are added up;
-    ``stopped`` when no more shall run.
+    ``pytest`` runs tests of it once more, if there is a way; ``stopped`` says when no
+    more shall run.
     """
 
     name: str
     commands: Sequence[Command]
     counts: bool = True
+    pytest: Command = ()
     status: int = 0
     last_lines: list[str] = dataclasses.field(default_factory=list)
     process: subprocess.Popen[bytes] | None = None
@@ -78,10 +81,21 @@ class Lane:
     def log(self) -> Path:
         return LOGS / f"{self.name}.log"
 
+    @property
+    def cache(self) -> Path:
+        return LOGS / f"{self.name}.cache"
+
+    @classmethod
+    def of_pytest(cls, name: str, pytest: Command, *words: str) -> Lane:
+        """Return the lane of one run of pytest with these words."""
+        lane = cls(name, (), pytest=pytest)
+        lane.commands = [[*pytest, *once_more.remember(lane.cache), SLOWEST, *words]]
+        return lane
+
 
 def main(pytest: Command) -> int:
     """Run all lanes; return 0 if all tests are green."""
-    lanes = [Lane("without-clouds", [[*pytest, SLOWEST, *WITHOUT_CLOUD]])]
+    lanes = [Lane.of_pytest("without-clouds", pytest, *WITHOUT_CLOUD)]
     start = [sys.executable, "-B", RELEASES, "--jobs", "1"]
     older = [
         [*start, str(release), "--stages", *stages]
@@ -92,7 +106,7 @@ def main(pytest: Command) -> int:
         lanes.append(Lane("releases", older, counts=False))
     else:
         progress.say(f"no older Nova is tested: {release_venv.NEEDS_PYTHON}")
-    return run(Lane("clouds", [[*pytest, SLOWEST, *AT_ONCE, *CLOUDS]]), *lanes)
+    return run(Lane.of_pytest("clouds", pytest, *AT_ONCE, *CLOUDS), *lanes)
 
 
 def run(shown: Lane, *logged: Lane) -> int:
@@ -119,13 +133,36 @@ def run(shown: Lane, *logged: Lane) -> int:
     for lane in logged:
         print(lane.log.read_text(errors="replace"), end="")
     lanes = (shown, *logged)
-    print(total(line for lane in lanes for line in lane.last_lines), flush=True)
+    late = passed_once_more(lanes)
+    for name in late:
+        progress.say(f"failed at first, passed when it ran alone: {name}")
+    print(total((line for lane in lanes for line in lane.last_lines), len(late)))
+    sys.stdout.flush()
     return next((lane.status for lane in lanes if lane.status), 0)
 
 
-def total(last_lines: Iterable[str]) -> str:
-    """Return pytest's counts of ``last_lines``, added up, as one line."""
-    counts: collections.Counter[str] = collections.Counter()
+def passed_once_more(lanes: Sequence[Lane]) -> list[str]:
+    """Run failed tests once more, unless they are many; return those of green lanes."""
+    failures = {lane.name: once_more.failed(lane.cache) for lane in lanes}
+    if sum(map(len, failures.values())) > once_more.MOST:
+        return []
+    passed = []
+    for lane in lanes:
+        command = once_more.command(lane.pytest, lane.cache)
+        # Any other status is a run that was broken off.
+        if lane.status == 1 and lane.pytest and command:
+            progress.say(f"once more: {', '.join(failures[lane.name])}")
+            lane.status = subprocess.run(command, check=False).returncode
+            passed += [] if lane.status else failures[lane.name]
+    return passed
+
+
+def total(last_lines: Iterable[str], late: int = 0) -> str:
+    """Return pytest's counts of ``last_lines``, added up, as one line.
+
+    :param late: how many of the failed passed when they ran once more
+    """
+    counts: collections.Counter[str] = collections.Counter(passed=late, failed=-late)
     for line in last_lines:
         for number, what in _COUNT.findall(line):
             counts["failed" if what.startswith("error") else what] += int(number)

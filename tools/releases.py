@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import bootstrap
+import once_more
 import progress
 import release_venv
 
@@ -64,12 +65,13 @@ FILES = r"tests/[\w/]+/(test_\w+)\.py"
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What one run of pytest came to."""
+    """What one run of pytest came to; ``late`` of the passed needed a second run."""
 
     passed: int = 0
     failed: int = 0
     skipped: int = 0
     whole: bool = True
+    late: int = 0
 
     @property
     def good(self) -> bool:
@@ -77,6 +79,7 @@ class Outcome:
 
     def __str__(self) -> str:
         words = [f"{self.passed} passed"]
+        words += [f"{self.late} of them in a second run"] if self.late else []
         words += [f"{self.failed} failed"] if self.failed else []
         words += [f"{self.skipped} skipped"] if self.skipped else []
         words += [] if self.whole else ["broken off"]
@@ -190,17 +193,34 @@ def test(release: int, wheel: Path, stages: Sequence[str], show: bool) -> Row:
 
 
 def run(venv: Path, stage: str, show: bool) -> Outcome:
-    """Run one stage; its words go to a log in the environment."""
+    """Run one stage, and once more what few tests of it failed.
+
+    Its words go to a log in the environment.
+    """
+    (venv / f"{stage}.log").unlink(missing_ok=True)
+    cache = venv / f"{stage}.cache"
+    pytest = in_a_cloud(venv) if stage == "guests" else in_the_release(venv)
+    pytest.append("--tb=short")
+    tests = [*once_more.remember(cache), *STAGES[stage]]
+    first = _run(venv, stage, show, [*pytest, *tests])
+    command = once_more.command(pytest, cache) if first.whole and first.failed else []
+    if not command or stage == "stock":
+        return first
+    second = _run(venv, stage, show, command)
+    if not second.good:
+        return first
+    late = second.passed
+    return dataclasses.replace(first, passed=first.passed + late, failed=0, late=late)
+
+
+def _run(venv: Path, stage: str, show: bool, command: list[str]) -> Outcome:
     log, report = venv / f"{stage}.log", venv / f"{stage}.xml"
-    for old in (log, report):
-        old.unlink(missing_ok=True)
-    command = in_a_cloud(venv) if stage == "guests" else in_the_release(venv)
-    command += ["-p", "no:cacheprovider", "--tb=short", f"--junitxml={report}"]
-    command += STAGES[stage]
+    report.unlink(missing_ok=True)
     settings = {"COMPUTE_DRIVER": DRIVERS.get(stage, DRIVERS["ours"])}
     settings["PYTHONUNBUFFERED"] = "1"
     try:
         names = FILES if show else progress.NO_NAMES
+        command = [*command, f"--junitxml={report}"]
         progress.run(command, log, names, dict(os.environ) | settings)
     except subprocess.CalledProcessError as error:
         # 1: tests have failed, which the report says. Else there was no run.

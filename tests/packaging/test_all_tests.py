@@ -101,3 +101,57 @@ def test_where_no_older_release_can_be_tested_it_says_so_and_runs_the_rest(
     out = capfd.readouterr().out
     assert "no older Nova is tested: a python3.11 is needed" in out
     assert out.endswith("18 passed, 0 failed\n")
+
+
+PYTEST = [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, "--rootdir=."]
+FAILS_AT_FIRST = """
+from pathlib import Path
+def test_it():
+    mark = Path(__file__).with_suffix(".ran")
+    again = mark.exists()
+    mark.touch()
+    assert again
+"""
+FAILS = "def test_it(): assert False"
+PASSES = "def test_it(): pass"
+
+
+@pytest.mark.parametrize(
+    ("files", "status", "end"),
+    [
+        ([PASSES, FAILS_AT_FIRST], 0, "2 passed, 0 failed"),
+        ([PASSES, FAILS, FAILS_AT_FIRST], 1, "1 passed, 2 failed"),
+        ([FAILS_AT_FIRST] * 6, 1, "0 passed, 6 failed"),
+    ],
+    ids=["passes then", "fails again", "too many"],
+)
+def test_what_failed_runs_once_more(
+    all_tests: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    files: list[str],
+    status: int,
+    end: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = [tmp_path / f"test_{number}.py" for number in range(len(files))]
+    for path, text in zip(paths, files, strict=True):
+        path.write_text(text)
+    lane = all_tests.Lane.of_pytest("some", PYTEST, *map(str, paths))
+    assert all_tests.run(lane) == status
+    out = capfd.readouterr().out
+    assert out.endswith(f"{end}\n")
+    assert ("failed at first, passed when it ran alone" in out) == (status == 0)
+
+
+def test_an_earlier_run_is_forgotten(
+    all_tests: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "test_it.py"
+    for text, status in ((FAILS, 1), (PASSES, 0)):
+        path.write_text(text)
+        lane = all_tests.Lane.of_pytest("some", PYTEST, str(path))
+        assert all_tests.run(lane) == status
+    assert not all_tests.once_more.failed(lane.cache)
