@@ -22,6 +22,7 @@ import importlib.util
 import os
 import re
 import shutil
+import subprocess
 import sys
 import warnings
 from collections.abc import Sequence
@@ -49,6 +50,25 @@ _TOO_OLD = re.compile(
 
 class LinkError(Exception):
     """The driver cannot be loaded or linked; the text says why and what to do."""
+
+
+#: What knows the package of a file, and what installs and removes packages there.
+_PACKAGES = (
+    (("dpkg-query", "--search"), ("apt-get",)),
+    (("rpm", "--query", "--queryformat", "%{NAME}", "--file"), ("dnf", "zypper")),
+)
+_PATH = "/usr/bin:/bin"
+
+
+@dataclass(frozen=True)
+class Package:
+    """A distribution's package, and the program that installs and removes it."""
+
+    name: str
+    manager: str
+
+    def __str__(self) -> str:
+        return f"the package {self.name}"
 
 
 @dataclass(frozen=True)
@@ -97,8 +117,7 @@ def find_places() -> Places:
     if ours is None:
         raise LinkError(
             f"sev_driver is not installed for {sys.executable}, which has Nova in\n"
-            f"{nova}. Install it with that Python:\n"
-            f"    {sys.executable} -m pip install --no-deps sev_driver-*.whl"
+            f"{nova}. Install it{_install(nova)}"
         )
     return Places(nova, ours)
 
@@ -155,8 +174,7 @@ def remove(places: Places) -> None:
     if MARK not in places.link.read_text():
         raise LinkError(
             f"{places.link} was not written by sev-driver-link, but came with\n"
-            "sev_driver's package. Removing that removes it:\n"
-            f"    {sys.executable} -m pip uninstall sev_driver"
+            f"sev_driver, and goes with it.{_uninstall(places.link)}"
         )
     try:
         shutil.rmtree(places.link.parent)
@@ -203,10 +221,82 @@ def _explain_nova(error: Exception) -> str:
         distribution = module.replace("_", "-")
         return said + (
             f"{distribution} {_version(distribution)} is older than this Nova needs.\n"
-            "Install the version that Nova's requirements.txt names:\n"
-            f"    {sys.executable} -m pip install --upgrade {distribution}"
+            f"{_upgrade(module, distribution)}"
         )
     return said + "Repair the installation of Nova."
+
+
+def _install(nova: Path) -> str:
+    """Say how sev_driver is installed beside a Nova, from "Install it" on."""
+    if package := _package(nova / "__init__.py"):
+        return (
+            f" as the manual says in\n"
+            f'"Nova from packages": {nova} belongs to {package}.'
+        )
+    return (
+        " with that Python:\n"
+        f"    {sys.executable} -m pip install --no-deps sev_driver-*.whl"
+    )
+
+
+def _uninstall(link: Path) -> str:
+    """Say how sev_driver is uninstalled, by the program that installed it."""
+    if package := _package(link):
+        return (
+            f" Remove the package {package.name}:\n"
+            f"    {package.manager} remove {package.name}"
+        )
+    installer = _installer("sev_driver")
+    if installer == "pip":
+        return (
+            f" Uninstall it with pip:\n    {sys.executable} -m pip uninstall sev_driver"
+        )
+    return f" Uninstall it with {installer or 'the program that installed it'}."
+
+
+def _upgrade(module: str, distribution: str) -> str:
+    """Say how a module that is too old is upgraded."""
+    spec = importlib.util.find_spec(module)
+    package = _package(Path(spec.origin)) if spec and spec.origin else None
+    if package:
+        return (
+            f"Upgrade the package {package.name}:\n"
+            f"    {package.manager} install {package.name}"
+        )
+    return (
+        "Install the version that Nova's requirements.txt names:\n"
+        f"    {sys.executable} -m pip install --upgrade {distribution}"
+    )
+
+
+def _package(file: Path) -> Package | None:
+    """Return the distribution's package that a file came with, None without one."""
+    for (program, *arguments), managers in _PACKAGES:
+        path = shutil.which(program, path=_PATH)
+        if path is None:
+            continue
+        asked = subprocess.run(
+            [path, *arguments, str(file)],
+            capture_output=True,
+            text=True,
+            errors="replace",
+        )
+        # dpkg-query: "python3-nova: /usr/lib/python3/dist-packages/nova/__init__.py"
+        name = asked.stdout.partition(":")[0].strip()
+        if asked.returncode == 0 and re.fullmatch(r"[\w.+-]{1,100}", name):
+            here = (each for each in managers if shutil.which(each, path=_PATH))
+            return Package(name, next(here, managers[0]))
+    return None
+
+
+def _installer(distribution: str) -> str:
+    """Return the name of the program that installed a distribution, "" if unknown."""
+    try:
+        found = importlib.metadata.distribution(distribution).read_text("INSTALLER")
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+    name = (found or "").strip()
+    return name if re.fullmatch(r"[\w.+-]{1,40}", name) else ""
 
 
 def _spec_exists() -> bool:

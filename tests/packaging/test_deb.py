@@ -110,6 +110,10 @@ def test_nova_compute_finds_the_driver_without_a_link(
         version,
     ]
 
+    with pytest.raises(subprocess.CalledProcessError) as kept:
+        deb.inside(system, "sev-driver-link", "--remove")
+    assert "    apt-get remove python3-sev-driver\n" in kept.value.output
+
     deb.inside(system, "dpkg", "--remove", "python3-sev-driver")
     assert not (system / SITE / "nova/virt/sev_driver").exists()
     assert (system / SITE / "nova/virt/driver.py").exists()
