@@ -14,18 +14,23 @@ from lxml import etree
 
 #: The first libvirt known to take both.
 TAKES_BOTH = 10_000_000
+ACCEPTED = "plain UEFI guests start, which libvirt before 10.0 refuses"
 
 
-def accept_loader_secure() -> None:
-    """Once in the process of a nova-compute, before it connects."""
+def accept_loader_secure() -> bool:
+    """Once in the process of a nova-compute, before it connects.
+
+    :returns: whether this libvirt needs it
+    """
     if libvirt.getVersion() >= TAKES_BOTH:
-        return
+        return False
     define = libvirt.virConnect.defineXML
 
     def define_without_it(connection: Any, xml: str) -> Any:
         return define(connection, without_loader_secure(xml))
 
     libvirt.virConnect.defineXML = define_without_it
+    return True
 
 
 def without_loader_secure(xml: str) -> str:

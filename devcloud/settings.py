@@ -22,7 +22,8 @@ class CloudSettings:
     host: str = "simulated"
     #: The compute hosts. More than one: see devcloud.multinode.
     nodes: tuple[HostSettings, ...] = (HostSettings(),)
-    #: Whether libvirt is made to take the UEFI guests of stock Nova, for comparisons.
+    #: Whether a libvirt before 10.0 is made to take plain UEFI guests of Nova 33 and
+    #: 34. Clouds that people start have it; tests see what really happens.
     mend_loader: bool = False
     #: What clients ask for. It shows the faults' and the flavors' details.
     compute_api: str = "2.97"

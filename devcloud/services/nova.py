@@ -28,8 +28,8 @@ def run(service: Service) -> None:
     from nova.wsgi.osapi_compute import application
 
     _prepare_compute()
-    if service.settings.mend_loader:
-        libvirt_compat.accept_loader_secure()
+    if service.settings.mend_loader and libvirt_compat.accept_loader_secure():
+        service.report.progress(libvirt_compat.ACCEPTED)
     for binary in ("nova-conductor", "nova-scheduler"):
         _start(service, binary)
     _start(service, COMPUTE)

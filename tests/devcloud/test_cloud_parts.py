@@ -13,7 +13,7 @@ import sqlalchemy
 from oslo_db.sqlalchemy import enginefacade
 
 from devcloud import __main__ as commands
-from devcloud import interrupts
+from devcloud import interrupts, libvirt_compat
 from devcloud.client import Client, CommandFailed
 from devcloud.cloud import Cloud, CloudError
 from devcloud.config import ini
@@ -50,6 +50,41 @@ def test_options_make_a_host(
 ) -> None:
     monkeypatch.setattr("sys.argv", ["devcloud", "up", *options.split()])
     assert commands._settings(commands._parse()).nodes == (expected,)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("", True),
+        # It has a libvirt that needs no help.
+        ("--distribution trixie", False),
+        # What is reported of real hosts must be what Nova really does there.
+        ("--host real", False),
+    ],
+)
+def test_cloud_of_the_commands_takes_plain_uefi_guests(
+    monkeypatch: pytest.MonkeyPatch, options: str, expected: bool
+) -> None:
+    monkeypatch.setattr("sys.argv", ["devcloud", "up", *options.split()])
+    monkeypatch.setattr(commands, "kind_here", lambda: "simulated")
+    assert commands._settings(commands._parse()).mend_loader is expected
+
+
+@pytest.mark.parametrize(
+    ("libvirt", "needed"), [(9_000_000, True), (10_000_000, False)]
+)
+def test_only_an_old_libvirt_is_made_to_take_them(
+    monkeypatch: pytest.MonkeyPatch, libvirt: int, needed: bool
+) -> None:
+    defined = []
+    old = libvirt_compat.libvirt
+    monkeypatch.setattr(old, "getVersion", lambda: libvirt)
+    monkeypatch.setattr(old.virConnect, "defineXML", lambda _, xml: defined.append(xml))
+    assert libvirt_compat.accept_loader_secure() is needed
+    old.virConnect.defineXML(
+        None, "<domain><os firmware='efi'><loader secure='no'/></os></domain>"
+    )
+    assert ("secure" in defined[0]) is not needed
 
 
 def test_options_of_nova_are_laid_over_its_own(
