@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime
+import functools
 import json
 import platform
 from typing import Any
@@ -15,6 +16,7 @@ from sev_driver.cmd import output
 from sev_driver.doctor.cloud import (
     allocation_candidates,
     api,
+    catalog,
     report,
     unreadable_models,
 )
@@ -120,12 +122,25 @@ def _with_servers(session: CloudSession, cloud: Cloud) -> Cloud:
     return dataclasses.replace(cloud, servers=servers)
 
 
+def _with_room(session: CloudSession, cloud: Cloud) -> Cloud:
+    """Return the cloud with what Placement says of the flavors' guests."""
+    answers: dict[tuple[tuple[str, str], ...], bool | Unavailable] = {}
+    room = {}
+    for flavor, query in catalog.questions(cloud).items():
+        same = tuple(sorted(query.parameters().items()))
+        if same not in answers:
+            ask = functools.partial(api.has_room, session, query)
+            answers[same] = session.part("Placement", ask)
+        room[flavor] = answers[same]
+    return dataclasses.replace(cloud, has_room=room)
+
+
 def _cloud(options: argparse.Namespace) -> int:
     session = CloudSession(options.os_cloud)
     nova = _release(session, options)
     if not options.quiet:
         output.progress(_PROGRAM, "reading flavors, images, hosts and slots")
-    cloud = _with_servers(session, _read(session, nova))
+    cloud = _with_room(session, _with_servers(session, _read(session, nova)))
     findings = report.check_cloud(cloud)
     if options.json:
         found = report.cloud_json(cloud, findings, _origin())

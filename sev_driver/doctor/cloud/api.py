@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar
@@ -175,6 +177,12 @@ def candidates_for(api: Api, query: allocation_candidates.Query) -> Answer:
     return _placement(api, CANDIDATES, limit=str(PAGE), **query.parameters()) or {}
 
 
+def has_room(api: Api, query: allocation_candidates.Query) -> bool:
+    """Return whether Placement has a candidate for a guest."""
+    answer = _placement(api, CANDIDATES, limit="1", **query.parameters()) or {}
+    return bool(answer.get("allocation_requests"))
+
+
 def _pool(
     api: Api, provider: dict[str, Any], root: str, used: int | None, found: bool
 ) -> Pool:
@@ -230,6 +238,10 @@ TIMEOUT = 60
 
 Part = TypeVar("Part")
 
+#: How urllib3 names where it was not answered, and how it gives the reason.
+_POOL = re.compile(r": HTTPS?ConnectionPool\(")
+_ERRNO = re.compile(r"\[Errno -?\d+\] ([\w ,]+)")
+
 #: What Placement begins each refusal with.
 _PREAMBLE = (
     "The server could not comply with the request since it is either malformed or "
@@ -260,8 +272,9 @@ class CloudSession:
                 "pip install openstacksdk"
             ) from None
         self._errors = (ClientException, SDKException)
-        # It warns of its own use of itself.
+        # It warns of its own use of itself, and says twice that nobody answers.
         warnings.filterwarnings("ignore", module="openstack")
+        logging.getLogger("keystoneauth").addHandler(logging.NullHandler())
         try:
             self._connection = openstack.connect(
                 cloud=cloud, app_name=program, api_timeout=TIMEOUT
@@ -347,4 +360,15 @@ def _words(error: Exception) -> str:
         detail = str(response.json()["errors"][0]["detail"])
         return " ".join(detail.split()).removeprefix(_PREAMBLE).strip(". ")
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rstrip(". ")
+    return _without_pool(lines[0]).rstrip(". ")
+
+
+def _without_pool(line: str) -> str:
+    """Return what an error says, without the pool of connections that urllib3 names."""
+    place = _POOL.search(line)
+    number = _ERRNO.search(line)
+    _, _, cause = line.partition("(Caused by ")
+    if place is None or not (number or cause):
+        return line
+    why = number[1] if number else cause.removesuffix(")")
+    return f"{line[: place.start()]}: {why.strip()}"

@@ -13,6 +13,7 @@ from sev_driver.doctor.cloud.compatibility import (
     FindingBuilder,
     alike,
     asks,
+    fitting,
     short,
     spelling,
     violations,
@@ -32,6 +33,7 @@ from sev_driver.placement.allocations import SLOT
 _NAMED = 3
 
 FLAVOR_READS = "the flavors' extra specs, of the compute API"
+ROOM_READS = "allocation candidates for the flavor's guests, of Placement"
 
 
 def check_flavors(cloud: Cloud) -> Iterator[Finding]:
@@ -65,8 +67,56 @@ def _check_flavor(
         yield from subject.violated(found, asking)
         return
     yield from hints(request, flavor, cloud, subject)
+    yield from left_out(flavor, subject)
     lacking = subject.not_offered(request, cloud, asking)
-    yield from lacking or [_fitting_images(flavor, cloud, asking, subject)]
+    if lacking:
+        yield from lacking
+        return
+    fits = _fitting_images(flavor, cloud, asking, subject)
+    room = cloud.has_room.get(flavor.id, True)
+    if fits.verdict is not Verdict.PASS or room is True:
+        yield fits
+    elif isinstance(room, Unavailable):
+        title = f"flavor {flavor.name}"
+        yield FindingBuilder("flavor", title, ROOM_READS).unread(room)
+    else:
+        yield subject.finding(
+            "room",
+            Verdict.WARN,
+            f"{asking}, and no host has room for its guests now",
+            f"sev-doctor plan --flavor {printable(flavor.name, 60)} says what each "
+            f"host lacks",
+        )
+
+
+def questions(cloud: Cloud) -> dict[str, allocation_candidates.Query]:
+    """Return what to ask Placement for, by the id of the flavor whose guests need it.
+
+    Nothing is asked where the answer is known: the flavor asks for no encryption, no
+    host would take its guests, or no slot of its model is free.
+    """
+    if isinstance(cloud.flavors, Unavailable) or isinstance(cloud.slots, Unavailable):
+        return {}
+    free = {pool.model for pool in cloud.slots.pools if pool.free}
+    found = {}
+    for flavor in cloud.flavors:
+        try:
+            request, ruled_out = violations(flavor, FITTING, cloud.nova)
+            image = fitting(flavor, cloud.nova)
+            query = allocation_candidates.query(flavor, image, cloud.nova)
+        except ValueError:
+            continue  # check_flavors says so
+        if request is not None and not ruled_out and request.model in free:
+            found[flavor.id] = query
+    return found
+
+
+def left_out(flavor: Flavor, subject: FindingBuilder) -> Iterator[Finding]:
+    """Yield which of a flavor's keys are not checked."""
+    keys = allocation_candidates.left_out(flavor)
+    if keys:
+        seen = f"not checked: what Nova's scheduler does with {' and '.join(keys)}"
+        yield subject.finding("left-out", Verdict.SKIP, seen)
 
 
 def foreign(

@@ -149,6 +149,9 @@ class Cloud:
     slots: CloudSlots | Unavailable
     #: Read only where some of them may be a danger to an upgrade.
     servers: tuple[Server, ...] | Unavailable = ()
+    #: By a flavor's id, whether Placement has room for a guest of it now; of the
+    #: flavors for which it was asked.
+    has_room: Mapping[str, bool | Unavailable] = dataclasses.field(default_factory=dict)
 
     @property
     def release(self) -> NovaRelease:

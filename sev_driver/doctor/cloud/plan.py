@@ -90,10 +90,7 @@ def run(
         return DryRun(flavor, picture, cloud.nova, None, tuple(findings))
     findings += subject.violated(found)
     findings += catalog.hints(request, flavor, cloud, subject) if not found else ()
-    left_out = candidates.left_out(flavor)
-    if left_out:
-        seen = f"not checked: what Nova's scheduler does with {' and '.join(left_out)}"
-        findings.append(subject.finding("left-out", Verdict.SKIP, seen))
+    findings += catalog.left_out(flavor, subject)
     places: tuple[HostVerdict, ...] = ()
     if not found:
         places, finding = _hosts(flavor, picture, request, cloud, answers)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -125,4 +127,19 @@ class TestNoCloud:
             "PROJECT_DOMAIN_ID": "default",
         }.items():
             monkeypatch.setenv(f"OS_{name}", value)
-        assert "127.0.0.1:9" in self.refused(command, capsys)
+        refused = self.refused(command, capsys)
+        assert "127.0.0.1:9/v3" in refused
+        assert ": Connection refused: name one of clouds.yaml" in refused
+
+    def test_that_does_not_answer_is_said_once(self, command: list[str]) -> None:
+        # pytest catches the log, which a person sees.
+        address = {"OS_AUTH_URL": "http://127.0.0.1:9/v3", "OS_PROJECT_NAME": "p"}
+        user = {"OS_USERNAME": "u", "OS_PASSWORD": "p", "OS_USER_DOMAIN_ID": "default"}
+        run = subprocess.run(
+            [sys.executable, "-m", "sev_driver.cmd.doctor", *command],
+            env={**os.environ, **address, **user, "OS_PROJECT_DOMAIN_ID": "default"},
+            capture_output=True,
+            text=True,
+        )
+        assert run.returncode == 2 and not run.stdout
+        assert len(run.stderr.splitlines()) == 1, run.stderr

@@ -162,3 +162,41 @@ def test_servers_with_the_model_that_nova_keeps() -> None:
         Server("2", "new", "i", "amd-sev-snp"),
         Server("1", "old", "i"),
     )
+
+
+@pytest.mark.parametrize("candidates", [[], [{"allocations": {}}]])
+def test_room_is_a_candidate_of_placement(candidates: list[dict[str, Any]]) -> None:
+    class Placement:
+        def get(
+            self, service: str, path: str, version: str | None = None, **query: Any
+        ) -> dict[str, Any] | None:
+            assert (service, path) == ("placement", "/allocation_candidates")
+            assert query["limit"] == "1" and query["resources"] == f"{SLOT}:1"
+            return {"allocation_requests": candidates}
+
+    group = allocation_candidates.Group({SLOT: 1})
+    query = allocation_candidates.Query({"": group})
+    assert reader.has_room(Placement(), query) is bool(candidates)
+
+
+POOL = "HTTPConnectionPool(host='h', port=1): Max retries exceeded with url: /v3"
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("No such trait(s): X.\nmore", "No such trait(s): X"),
+        (
+            f'No connection to http://h:1: {POOL} (Caused by NewConnectionError("x: '
+            'Failed to establish a new connection: [Errno 111] Connection refused"))',
+            "No connection to http://h:1: Connection refused",
+        ),
+        (
+            f"No trust: {POOL} (Caused by SSLError(1, 'certificate verify failed'))",
+            "No trust: SSLError(1, 'certificate verify failed')",
+        ),
+        (f"Odd: {POOL}", f"Odd: {POOL}"),
+    ],
+)
+def test_words_of_an_error_leave_out_urllib3s_pool(said: str, expected: str) -> None:
+    assert reader._words(Exception(said)) == expected

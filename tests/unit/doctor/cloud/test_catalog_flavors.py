@@ -207,3 +207,66 @@ def test_remedy_is_the_right_one(specs: dict[str, str], seen: str, remedy: str) 
     (finding,) = catalog.check_flavors(cloud(flavors=(flavor(specs),)))
     assert seen in finding.seen
     assert finding.remedy == remedy
+
+
+@pytest.mark.parametrize(
+    ("room", "expected"),
+    [
+        (True, ["pass flavor.fits"]),
+        (False, ["warn flavor.room"]),
+        (BROKEN, ["fail flavor.read"]),
+        (REFUSED, ["skip flavor.read"]),
+    ],
+)
+def test_flavor_for_which_no_host_has_room(room: object, expected: list[str]) -> None:
+    found = list(catalog.check_flavors(cloud(has_room={"1": room})))
+    assert [f"{f.verdict.value} {f.check.id}" for f in found] == expected
+    assert found[0].check.title == "flavor m1.sev"
+
+
+def test_flavor_without_room_and_without_a_fitting_image_fails_by_the_image() -> None:
+    found = catalog.check_flavors(cloud(images=(image({}),), has_room={"1": False}))
+    assert [f.check.id for f in found] == ["flavor.fits"]
+
+
+def test_warning_of_room_says_which_command_tells_more() -> None:
+    (found,) = catalog.check_flavors(cloud(has_room={"1": False}))
+    assert "no host has room for its guests now" in found.seen
+    assert "sev-doctor plan --flavor m1.sev" in found.remedy
+
+
+def test_keys_that_are_not_checked_are_named() -> None:
+    specs = ON | {"hw:mem_page_size": "large"}
+    found = list(catalog.check_flavors(cloud(flavors=(flavor(specs),))))
+    assert [f.verdict for f in found] == [Verdict.SKIP, Verdict.PASS]
+    assert "hw:mem_page_size" in found[0].seen
+
+
+@pytest.mark.parametrize(
+    ("specs", "asked"),
+    [
+        (ON, True),
+        ({}, False),
+        (ON | {"pci_passthrough:alias": "gpu:1"}, False),
+        (ON | {"resources:VCPU": "x"}, False),
+        # No slot of it is free, as the table of the hosts says; of the last, none is.
+        (ON | {MODEL: "amd-sev-es"}, False),
+        (ON | {MODEL: "amd-sev-snp"}, False),
+    ],
+)
+def test_placement_is_asked_only_what_is_not_known(
+    specs: dict[str, str], asked: bool
+) -> None:
+    questions = catalog.questions(cloud(flavors=(flavor(specs),)))
+    assert list(questions) == ["1"] * asked
+    if asked:
+        parameters = questions["1"].parameters()
+        assert "MEMORY_MB:512" in parameters["resources"]
+        assert parameters["required"] == "HW_CPU_X86_AMD_SEV"
+
+
+@pytest.mark.parametrize("unread", [{"slots": REFUSED}, {"flavors": REFUSED}])
+def test_placement_is_asked_nothing_without_slots_or_flavors(
+    unread: dict[str, object],
+) -> None:
+    assert not catalog.questions(cloud(**unread))
