@@ -33,7 +33,7 @@ class DoctorScreen(SphinxDirective):
         host, *options = self.arguments[0].split() + self.arguments[1:]
         self.env.note_dependency(str(HOSTS / f"{host}.json"))
         text = f"$ {' '.join(['sev-doctor', *options])}\n{screen(host, *options)}"
-        return [nodes.literal_block(text, text, language="none")]
+        return [nodes.literal_block(text, text, language="text")]
 
 
 def screen(host: str, *options: str) -> str:
