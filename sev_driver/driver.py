@@ -334,18 +334,23 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
             )
         else:
             encrypted = with_encryption_properties(instance, image_meta)
-        with nova_compat.firmware_for(request.model):
-            xml: str = make(disk_info, encrypted, *args, **kwargs)
         release = nova_compat.installed_release()
-        return encryption.encrypt(
-            xml,
-            request,
-            launch_security(instance, request),
+        encrypt = functools.partial(
+            encryption.encrypt_element,
+            request=request,
+            launch_security=launch_security(instance, request),
             reselect_firmware=release.ignores_model_in_firmware_selection(
                 request.model
             ),
             tolerated=admitted.tolerated,
         )
+        with nova_compat.making(request.model, encrypt):
+            xml: str = make(disk_info, encrypted, *args, **kwargs)
+        return xml
+
+    def _get_guest_config(self, *args: Any, **kwargs: Any) -> Any:
+        """Let the domain be encrypted before Nova renders it, which saves a parse."""
+        return nova_compat.change_domain(super()._get_guest_config(*args, **kwargs))
 
     def _create_guest(
         self, context: Any, xml: str, instance: objects.Instance, *args: Any, **kw: Any

@@ -47,6 +47,7 @@ class PrivateName(NamedTuple):
 #: and with the driver's code.
 PRIVATE_NAMES: Final = (
     PrivateName("LibvirtDriver", "_create_guest"),
+    PrivateName("LibvirtDriver", "_get_guest_config"),
     PrivateName("LibvirtDriver", "_get_guest_xml"),
     PrivateName("LibvirtDriver", "_get_memory_encrypted_slots", until=31),
     PrivateName("LibvirtDriver", "_get_memory_encryption_inventories", since=32),
@@ -178,20 +179,47 @@ def tolerate_unknown_image_models() -> None:
 _IMAGE_MODEL: Final = f"image_{model_selection.IMAGE_MODEL_KEY}"
 
 
-#: The model of the guest whose XML is being created in this thread.
-_making: contextvars.ContextVar[MemoryEncryptionModel | None] = contextvars.ContextVar(
+class _EncryptedGuest(NamedTuple):
+    model: MemoryEncryptionModel
+    encrypt: Callable[[Any], None]
+
+
+#: The guest whose XML is being created in this thread, if it is to be encrypted.
+_making: contextvars.ContextVar[_EncryptedGuest | None] = contextvars.ContextVar(
     "_making", default=None
 )
 
 
 @contextlib.contextmanager
-def firmware_for(model: MemoryEncryptionModel) -> Iterator[None]:
-    """Let Nova select a guest firmware for ``model`` within this context."""
-    token = _making.set(model)
+def making(
+    model: MemoryEncryptionModel, encrypt: Callable[[Any], None]
+) -> Iterator[None]:
+    """Have Nova create the XML of an encrypted guest within this context.
+
+    Nova selects a guest firmware for ``model``.
+
+    :param encrypt: changes the ``<domain>`` element, before Nova renders it.
+    """
+    token = _making.set(_EncryptedGuest(model, encrypt))
     try:
         yield
     finally:
         _making.reset(token)
+
+
+def change_domain(config: Any) -> Any:
+    """Return Nova's LibvirtConfigGuest, whose domain is encrypted within ``making``."""
+    guest = _making.get()
+    if guest is not None:
+        format_dom = config.format_dom
+
+        def format_encrypted() -> Any:
+            domain = format_dom()
+            guest.encrypt(domain)
+            return domain
+
+        config.format_dom = format_encrypted
+    return config
 
 
 def patch_firmware_selection(nova_host: Any) -> None:
@@ -210,13 +238,13 @@ def patch_firmware_selection(nova_host: Any) -> None:
     choose = nova_host.get_loader
 
     def get_loader(arch: str, machine: str, has_secure_boot: bool) -> Any:
-        model = _making.get()
-        if model is None:
+        guest = _making.get()
+        if guest is None:
             return choose(arch, machine, has_secure_boot)
-        if release.ignores_model_in_firmware_selection(model):
+        if release.ignores_model_in_firmware_selection(guest.model):
             return "", "", False  # libvirt selects it.
         usable = (x for x in nova_host.loaders if "nvram-template" in x["mapping"])
-        feature = model.firmware_feature
+        feature = guest.model.firmware_feature
         host = types.SimpleNamespace(
             loaders=sorted(usable, key=lambda x: feature not in x["features"]),
             get_canonical_machine_type=nova_host.get_canonical_machine_type,

@@ -25,9 +25,33 @@ def encrypt(
     reselect_firmware: bool = False,
     tolerated: Container[Requirement] = (),
 ) -> str:
-    """Return the XML of a domain, changed so that its guest runs encrypted.
+    """Return the XML of a domain, changed as :func:`encrypt_element` does.
 
     :param xml: the whole domain, as Nova generates it.
+    :raises DomainXMLError: also if ``xml`` is not a domain.
+    """
+    root = parse_domain(xml, indent=True)
+    encrypt_element(
+        root,
+        request,
+        launch_security,
+        reselect_firmware=reselect_firmware,
+        tolerated=tolerated,
+    )
+    return safe_xml.render(root)
+
+
+def encrypt_element(
+    root: etree._Element,
+    request: GuestRequest,
+    launch_security: LaunchSecurity,
+    *,
+    reselect_firmware: bool = False,
+    tolerated: Container[Requirement] = (),
+) -> None:
+    """Change a domain in place, so that its guest runs encrypted.
+
+    :param root: the ``<domain>``. If an error is raised, it is partly changed.
     :param request: the guest's request, for the errors.
     :param launch_security: the model and its policy.
     :param reselect_firmware: true to let libvirt select the guest firmware, because
@@ -36,16 +60,14 @@ def encrypt(
         before without them.
     :raises RequirementsNotMet: the domain has devices that an encrypted guest cannot
         have.
-    :raises DomainXMLError: ``xml`` is not a domain that libvirt could start.
+    :raises DomainXMLError: libvirt could not start the domain.
     :raises EncryptionLost: the result is not encrypted as requested.
     """
-    root = parse_domain(xml, indent=True)
     found = forbidden_devices.check_domain(request, root)
     refuse([each for each in found if each.requirement not in tolerated])
     plan = EncryptionPlan(launch_security, reselect_firmware, request.locks_memory)
     transforms.apply(plan, root)
     verify.verify_element(launch_security, root)
-    return safe_xml.render(root)
 
 
 def redefinable(xml: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from lxml import etree
 
-from sev_driver.domain.xml import child, parse
+from sev_driver.domain.xml import child, parse, xpath
 from sev_driver.exceptions import DomainXMLError, Requirement, Violation
 from sev_driver.guest.requirements import (
     BOOT_BUSES,
@@ -47,7 +47,7 @@ def check_domain(request: GuestRequest, root: etree._Element) -> tuple[Violation
 
     :param root: a whole ``<domain>``.
     """
-    devices = root.iterfind("devices/*")
+    devices = _DOUBTFUL_DEVICES(root)
     findings = itertools.chain(
         itertools.chain.from_iterable(
             _findings(device, request.allows_pci_devices) for device in devices
@@ -55,6 +55,13 @@ def check_domain(request: GuestRequest, root: etree._Element) -> tuple[Violation
         _boot_findings(root),
     )
     return _violations(request, findings)
+
+
+#: All devices that can be forbidden, and few others: nearly all guests have none.
+_DOUBTFUL_DEVICES = xpath(
+    "devices/hostdev | devices/filesystem | devices/interface[@type='hostdev']"
+    " | devices/disk[target/@bus='ide']"
+)
 
 
 def check_device(request: GuestRequest, xml: str) -> tuple[Violation, ...]:
@@ -151,13 +158,20 @@ def _host_device(found: str, remedy: str) -> UnmetRequirement:
 
 def _boot_findings(root: etree._Element) -> Iterator[UnmetRequirement]:
     """Yield the requirements that the boot disk, Nova's first disk, does not meet."""
-    disks = root.iterfind("devices/disk")
-    boot = next((d for d in disks if d.get("device", "disk") == "disk"), None)
+    boot = _boot_disk(root)
     if boot is not None and _bus(boot) != "ide":
         has_virtio_scsi = _has_virtio_scsi(root)
         yield from _disk_findings(
             Disk(_device_name(boot), _bus(boot), True, has_virtio_scsi)
         )
+
+
+def _boot_disk(root: etree._Element) -> etree._Element | None:
+    for devices in root.iterchildren("devices"):
+        for disk in devices.iterchildren("disk"):
+            if disk.get("device", "disk") == "disk":
+                return disk
+    return None
 
 
 def _disk_findings(disk: Disk) -> Iterator[UnmetRequirement]:
@@ -190,5 +204,9 @@ def _device_name(disk: etree._Element) -> str | None:
 
 
 def _has_virtio_scsi(root: etree._Element) -> bool:
-    path = f"devices/controller[@type='scsi'][@model='{VIRTIO_SCSI}']"
-    return root.find(path) is not None
+    return bool(_VIRTIO_SCSI_CONTROLLERS(root))
+
+
+_VIRTIO_SCSI_CONTROLLERS = xpath(
+    f"devices/controller[@type='scsi'][@model='{VIRTIO_SCSI}']"
+)

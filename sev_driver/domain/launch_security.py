@@ -45,7 +45,7 @@ class SevLaunchSecurity:
     @property
     def model(self) -> MemoryEncryptionModel:
         """SEV or SEV-ES: in libvirt they differ by the policy's ES bit only."""
-        if self.policy & SevPolicy.ES:
+        if self.policy.has(SevPolicy.ES):
             return MemoryEncryptionModel.AMD_SEV_ES
         return MemoryEncryptionModel.AMD_SEV
 

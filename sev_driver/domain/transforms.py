@@ -15,7 +15,7 @@ from lxml import etree
 
 from sev_driver import safe_xml
 from sev_driver.domain.launch_security import LaunchSecurity
-from sev_driver.domain.xml import child, ensure, parse, required
+from sev_driver.domain.xml import child, ensure, parse, required, xpath
 from sev_driver.exceptions import DomainXMLError
 from sev_driver.model import MemoryEncryptionModel
 
@@ -43,9 +43,10 @@ Transform = Callable[[etree._Element, EncryptionPlan], None]
 
 def set_launch_security(domain: etree._Element, plan: EncryptionPlan) -> None:
     """Set the one ``<launchSecurity>``."""
-    kernel = domain.find("os/kernel") is not None
+    os = child(domain, "os")
+    kernel = os is not None and child(os, "kernel") is not None
     wanted = plan.launch_security.to_element(kernel)
-    existing = domain.findall("launchSecurity")
+    existing = list(domain.iterchildren("launchSecurity"))
     for surplus in existing[1:]:
         domain.remove(surplus)
     if existing:
@@ -63,7 +64,7 @@ def lock_memory(domain: etree._Element, plan: EncryptionPlan) -> None:
     if plan.model is not MemoryEncryptionModel.AMD_SEV_SNP:
         ensure(ensure(domain, "memoryBacking"), "locked")
         return
-    backing = domain.find("memoryBacking")
+    backing = child(domain, "memoryBacking")
     if backing is None or plan.keeps_locked_memory:
         return
     for locked in backing.findall("locked"):
@@ -85,7 +86,7 @@ def select_firmware(domain: etree._Element, plan: EncryptionPlan) -> None:
         _forget_firmware(os)
     if os.get("firmware") != "efi":
         return
-    loader = os.find("loader")
+    loader = child(os, "loader")
     if loader is not None:
         loader.attrib.pop("secure", "")
         if not loader.attrib and not (loader.text or "").strip():
@@ -112,18 +113,21 @@ def _secure_boot(os: etree._Element, model: MemoryEncryptionModel) -> str:
     A guest that requires Secure Boot with a model that does not support it is refused
     earlier: here Secure Boot is optional.
     """
-    on = (
-        os.find("firmware/feature[@name='secure-boot'][@enabled='yes']") is not None
-        or os.find("loader[@secure='yes']") is not None
-    )
-    return "yes" if on and model.supports_smm else "no"
+    return "yes" if _HAS_SECURE_BOOT(os) and model.supports_smm else "no"
+
+
+_HAS_SECURE_BOOT = xpath(
+    "boolean(firmware/feature[@name='secure-boot'][@enabled='yes']"
+    " | loader[@secure='yes'])"
+)
 
 
 def _set_feature(firmware: etree._Element, name: str, enabled: str) -> None:
-    feature = firmware.find(f"feature[@name='{name}']")
-    if feature is None:
-        feature = etree.SubElement(firmware, "feature", enabled=enabled, name=name)
-    feature.set("enabled", enabled)
+    for feature in firmware.iterchildren("feature"):
+        if feature.get("name") == name:
+            feature.set("enabled", enabled)
+            return
+    etree.SubElement(firmware, "feature", enabled=enabled, name=name)
 
 
 def drop_features(domain: etree._Element, plan: EncryptionPlan) -> None:
@@ -132,28 +136,24 @@ def drop_features(domain: etree._Element, plan: EncryptionPlan) -> None:
     vmcoreinfo uses DMA of fw_cfg, which crashes the kernel of an encrypted guest. Nova
     adds smm for Secure Boot.
     """
-    features = domain.find("features")
+    features = child(domain, "features")
     if features is None:
         return
     tags = ["vmcoreinfo"] if plan.model.supports_smm else ["vmcoreinfo", "smm"]
-    for element in [e for e in features if e.tag in tags]:
+    for element in list(features.iterchildren(*tags)):
         features.remove(element)
 
 
 def complete_devices(domain: etree._Element, plan: EncryptionPlan) -> None:
     """Disable option ROMs, and let virtio devices use the IOMMU."""
-    _name_virtio_serial_controller(domain)
-    for device in required(domain, "devices"):
-        complete_device(device)
-
-
-def _name_virtio_serial_controller(domain: etree._Element) -> None:
-    """Add the virtio-serial controller that libvirt would add without an IOMMU."""
     devices = required(domain, "devices")
-    if devices.find("controller[@type='virtio-serial']") is not None:
-        return
-    if devices.find("channel/target[@type='virtio']") is not None:
+    if _LACKS_SERIAL_CONTROLLER(devices):
+        # libvirt would add it, without an IOMMU.
         etree.SubElement(devices, "controller", type="virtio-serial", index="0")
+    for interface in devices.iterchildren("interface"):
+        _disable_option_rom(interface)
+    for device in _DEVICES_WITHOUT_IOMMU(devices):
+        _use_iommu(device)
 
 
 #: The transforms of an encrypted guest, in the order in which they are applied.
@@ -182,8 +182,10 @@ def apply(plan: EncryptionPlan, domain: etree._Element) -> None:
 
 def complete_device(device: etree._Element) -> None:
     """Change one device in place, as :func:`complete_devices` does."""
-    _disable_option_rom(device)
-    _use_iommu(device)
+    if device.tag == "interface":
+        _disable_option_rom(device)
+    if _NEEDS_IOMMU(device):
+        _use_iommu(device)
 
 
 def complete_device_xml(xml: str) -> str:
@@ -196,11 +198,12 @@ def complete_device_xml(xml: str) -> str:
     return safe_xml.render(device)
 
 
-def _disable_option_rom(device: etree._Element) -> None:
+def _disable_option_rom(interface: etree._Element) -> None:
     """Disable iPXE, which cannot use DMA in encrypted memory."""
-    if device.tag != "interface":
+    rom = child(interface, "rom")
+    if rom is None:
+        etree.SubElement(interface, "rom", enabled="no")
         return
-    rom = ensure(device, "rom")
     for attribute in ("bar", "file"):
         rom.attrib.pop(attribute, "")
     rom.set("enabled", "no")
@@ -208,32 +211,28 @@ def _disable_option_rom(device: etree._Element) -> None:
 
 def _use_iommu(device: etree._Element) -> None:
     """Limit a virtio device to the pages that the guest shares with the host."""
-    if _is_virtio(device):
-        ensure(device, "driver").set("iommu", "on")
+    ensure(device, "driver").set("iommu", "on")
 
 
-#: How to recognise a virtio device: child element (None: the device itself),
-#: attribute, values.
-_VIRTIO_MARKS: dict[str, tuple[str | None, str, frozenset[str]]] = {
-    "disk": ("target", "bus", frozenset({"virtio"})),
-    "interface": ("model", "type", frozenset({"virtio"})),
-    "rng": (None, "model", frozenset({"virtio"})),
-    "memballoon": (None, "model", frozenset({"virtio"})),
-    "video": ("model", "type", frozenset({"virtio"})),
-    "input": (None, "bus", frozenset({"virtio"})),
-    "vsock": (None, "model", frozenset({"virtio"})),
-    "sound": (None, "model", frozenset({"virtio"})),
-}
-
-
-def _is_virtio(device: etree._Element) -> bool:
-    if device.tag == "controller":
-        return device.get("type") == "virtio-serial" or (
-            device.get("type") == "scsi" and device.get("model") == "virtio-scsi"
-        )
-    mark = _VIRTIO_MARKS.get(device.tag)
-    if mark is None:
-        return False
-    place, attribute, values = mark
-    element = device if place is None else child(device, place)
-    return element is not None and element.get(attribute) in values
+#: The virtio devices, as XPath.
+_VIRTIO = (
+    "disk[target/@bus='virtio']",
+    "interface[model/@type='virtio']",
+    "controller[@type='virtio-serial']",
+    "controller[@type='scsi'][@model='virtio-scsi']",
+    "rng[@model='virtio']",
+    "memballoon[@model='virtio']",
+    "video[model/@type='virtio']",
+    "input[@bus='virtio']",
+    "vsock[@model='virtio']",
+    "sound[@model='virtio']",
+)
+#: Nova has set the IOMMU of most devices already.
+_WITHOUT_IOMMU = tuple(f"{device}[not(driver/@iommu='on')]" for device in _VIRTIO)
+_DEVICES_WITHOUT_IOMMU = xpath(" | ".join(_WITHOUT_IOMMU))
+_NEEDS_IOMMU = xpath(
+    f"boolean({' | '.join(f'self::{device}' for device in _WITHOUT_IOMMU)})"
+)
+_LACKS_SERIAL_CONTROLLER = xpath(
+    "boolean(channel/target[@type='virtio']) and not(controller[@type='virtio-serial'])"
+)

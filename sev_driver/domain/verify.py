@@ -41,8 +41,8 @@ def verify_element(
 ) -> None:
     """Do as :func:`verify_domain` does, for a domain that is already parsed."""
     model = expected.model
-    name = printable(root.findtext("./name") or "without a name")
-    elements = root.findall("./launchSecurity")
+    name = printable(root.findtext("name") or "without a name")
+    elements = root.findall("launchSecurity")
     try:
         found = _launch_security(elements)
     except ValueError as error:

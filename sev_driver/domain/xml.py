@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from lxml import etree
 
 from sev_driver import safe_xml
@@ -35,6 +38,14 @@ def parse_domain(xml: str | bytes, *, indent: bool = False) -> etree._Element:
 def child(parent: etree._Element, tag: str) -> etree._Element | None:
     """Return the first child ``tag``, as lxml's ``find`` does in twice the time."""
     return next(parent.iterchildren(tag), None)
+
+
+def xpath(path: str) -> Callable[[etree._Element], Any]:
+    """Return a function that evaluates ``path`` from an element.
+
+    It is compiled once, and searches a large domain far faster than Python does.
+    """
+    return etree.XPath(path)
 
 
 def required(parent: etree._Element, tag: str) -> etree._Element:

@@ -72,6 +72,10 @@ class _Policy(enum.IntFlag):
             )
         return cls(number)
 
+    def has(self, bit: _Policy) -> bool:
+        """Return whether ``bit`` is set, without the slow arithmetic of enums."""
+        return bool(int(self) & int(bit))
+
     def weaknesses(self: _P, required: _P) -> tuple[str, ...]:
         """Return the names of the bits by which this policy is weaker than required.
 
@@ -134,7 +138,7 @@ class SevPolicy(_Policy):
     @property
     def debug(self) -> bool:
         """True if the host may debug the guest, and so read its memory."""
-        return not self & SevPolicy.NODBG
+        return not self.has(SevPolicy.NODBG)
 
     def format(self) -> str:
         """Return the policy as Nova formats it, such as ``0x0033``."""
@@ -163,7 +167,7 @@ class SnpPolicy(_Policy):
     @property
     def debug(self) -> bool:
         """True if the host may debug the guest, and so read its memory."""
-        return bool(self & SnpPolicy.DEBUG)
+        return self.has(SnpPolicy.DEBUG)
 
     def format(self) -> str:
         """Return the policy as Nova formats it, such as ``0x00030000``."""

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator
 import libvirt
 import nova_instances
 import pytest
+from lxml import etree
 from nova.objects import service
+from nova.virt.libvirt import config as nova_config
 from nova.virt.libvirt import host as nova_host
 
 from sev_driver import nova_release
@@ -142,17 +144,21 @@ DESCRIPTORS = [
 ]
 
 
+def unused(domain: etree._Element) -> None:
+    raise AssertionError("Nova makes no XML here")
+
+
 def test_nova_chooses_a_firmware_that_says_it_is_for_sev(
     choose: Callable[[list[object]], str],
 ) -> None:
-    with nova_compat.firmware_for(MemoryEncryptionModel.AMD_SEV):
+    with nova_compat.making(MemoryEncryptionModel.AMD_SEV, unused):
         assert choose(list(DESCRIPTORS)) == "fit.fd"
 
 
 def test_where_none_says_so_it_chooses_as_ever(
     choose: Callable[[list[object]], str],
 ) -> None:
-    with nova_compat.firmware_for(MemoryEncryptionModel.AMD_SEV):
+    with nova_compat.making(MemoryEncryptionModel.AMD_SEV, unused):
         assert choose(DESCRIPTORS[:3]) == "plain.fd"
 
 
@@ -165,8 +171,31 @@ def test_a_plain_guests_firmware_is_novas_choice(
 def test_nova_names_no_firmware_for_the_other_generations(
     choose: Callable[[list[object]], str],
 ) -> None:
-    with nova_compat.firmware_for(MemoryEncryptionModel.AMD_SEV_SNP):
+    with nova_compat.making(MemoryEncryptionModel.AMD_SEV_SNP, unused):
         assert choose([]) == ""
+
+
+def name_it(domain: etree._Element) -> None:
+    domain.set("type", "kvm")
+
+
+def test_domain_of_an_encrypted_guest_is_changed_before_nova_renders_it() -> None:
+    with nova_compat.making(MemoryEncryptionModel.AMD_SEV, name_it):
+        config = nova_compat.change_domain(
+            nova_config.LibvirtConfigObject(root_name="domain")
+        )
+    assert etree.fromstring(config.to_xml()).get("type") == "kvm"
+
+
+def test_domain_of_a_plain_guest_is_not_changed() -> None:
+    with nova_compat.making(MemoryEncryptionModel.AMD_SEV, name_it):
+        pass
+    config = nova_compat.change_domain(
+        nova_config.LibvirtConfigObject(root_name="domain")
+    )
+    assert (
+        config.to_xml() == nova_config.LibvirtConfigObject(root_name="domain").to_xml()
+    )
 
 
 @pytest.mark.skipif(
