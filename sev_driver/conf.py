@@ -114,11 +114,12 @@ Related options:
         help="""
 Take launch inputs of guests with AMD SEV-SNP from their owners.
 
-The owner of a guest can give host data and a guest policy: ``sev:host_data`` and
-``sev:policy`` in the server's metadata, ``sev_host_data`` and ``sev_policy`` as
-properties of the image, or ``sev:policy`` as an extra spec of the flavor. The guest's
-attestation report has both. A policy of the owner replaces ``[sev] snp_policy`` for
-this guest. It can allow debugging only with ``[sev] allow_debug``.
+The owner of a guest can give host data, a guest policy and an ID block:
+``sev:host_data``, ``sev:policy``, ``sev:id_block`` and ``sev:id_auth_0``… in the
+server's metadata, the same with ``sev_`` as properties of the image, or ``sev:policy``
+as an extra spec of the flavor. The guest's attestation report has them. A policy of the
+owner replaces ``[sev] snp_policy`` for this guest. It can allow debugging only with
+``[sev] allow_debug``.
 
 Possible values:
 

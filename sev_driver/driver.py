@@ -360,6 +360,7 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         if request is not None:
             with self._errors.translate_to(errors.for_operation, instance):
                 verify.verify_domain(launch_security(instance, request), xml)
+                self._launches.check_id_block(instance, xml)
         else:
             with self._errors.translate_to(errors.for_operation, instance):
                 foreign_guests.verify_domain(instance, xml)

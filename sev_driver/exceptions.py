@@ -92,6 +92,8 @@ class Requirement(enum.Enum):
     HOST = "host"
     OWNER_INPUT = "owner-input"
     NOT_SNP = "not-snp"
+    ID_BLOCK = "id-block"
+    ID_BLOCK_DIGEST = "id-block-digest"
     POLICY_ON_HOST = "policy-on-host"
 
 
@@ -118,6 +120,7 @@ class Violation:
             Requirement.SLOT_UNKNOWN,
             Requirement.SEV_DRIVER,
             Requirement.POLICY_ON_HOST,
+            Requirement.ID_BLOCK_DIGEST,
         )
         return Fault.HOST if host else Fault.REQUEST
 

@@ -65,6 +65,11 @@ NOT_RUN = {
     ): OWNER,
     "sev-owner show db --firmware OVMF.fd --vcpus 2 --cpu EPYC-v4": OWNER,
     "sev-owner inputs --user-data init.yaml --policy 0x30000 > inputs.txt": OWNER,
+    "openssl ecparam -name secp384r1 -genkey -noout -out id.pem": OWNER,
+    (
+        "sev-owner inputs --digest $(cat digest) --id-key id.pem "
+        "--user-data init.yaml > inputs.txt"
+    ): OWNER,
     (
         "openstack server create db --flavor m1.snp --image db --user-data init.yaml "
         "$(cat inputs.txt)"

@@ -367,8 +367,7 @@ def _add_inputs(commands: Any) -> None:
         "inputs",
         "the properties for openstack server create",
         "Write launch inputs as properties for openstack server create, and say what "
-        "the\nguest's attestation report must then have. This version of sev_driver "
-        "does not read\nID blocks: a server with one is refused.",
+        "the\nguest's attestation report must then have.",
         _inputs,
         default="value",
     )

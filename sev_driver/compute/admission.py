@@ -384,7 +384,11 @@ def _with_inputs(
     if launch_inputs.depends_on_host(inputs.policy):
         topology = kernel.read_topology()
     return dataclasses.replace(
-        seen, inputs=inputs, takes_inputs=CONF.sev.owner_inputs, topology=topology
+        seen,
+        inputs=inputs,
+        takes_inputs=CONF.sev.owner_inputs,
+        snp_policy=CONF.sev.snp_policy,
+        topology=topology,
     )
 
 

@@ -20,6 +20,7 @@ from sev_driver.exceptions import Fault, Requirement, Violation
 from sev_driver.guest import launch_inputs, requirements
 from sev_driver.guest.launch_inputs import NO_INPUTS, LaunchInputs
 from sev_driver.guest.operations import Operation
+from sev_driver.guest.policy import DEFAULT_SNP_POLICY, SnpPolicy
 from sev_driver.guest.requirements import GuestRequest, Setting, UnmetRequirement
 from sev_driver.host.capabilities import HostCapabilities
 from sev_driver.host.processor import UNKNOWN_TOPOLOGY, Topology
@@ -400,7 +401,8 @@ class Observed:
     own driver. ``unshared_ports`` are the ids of vhost-user ports of a guest without
     shared memory. ``image_model`` is the model that the image names, and ``release``
     the installed Nova. ``inputs`` are the launch inputs, ``takes_inputs`` is true if
-    nova.conf allows them, and ``topology`` is read if a policy depends on it.
+    nova.conf allows them, ``snp_policy`` is its policy, and ``topology`` is read if a
+    policy depends on it.
     """
 
     host: HostCapabilities | None = None
@@ -420,6 +422,7 @@ class Observed:
     release: NovaRelease | None = None
     inputs: LaunchInputs = NO_INPUTS
     takes_inputs: bool = True
+    snp_policy: SnpPolicy = DEFAULT_SNP_POLICY
     topology: Topology = UNKNOWN_TOPOLOGY
 
 
@@ -494,7 +497,9 @@ def _device_sources(
 
 
 def _inputs(door: Door, request: GuestRequest, seen: Observed) -> tuple[Violation, ...]:
-    found = launch_inputs.check(seen.inputs, request.model, allowed=seen.takes_inputs)
+    found = launch_inputs.check(
+        seen.inputs, request.model, seen.snp_policy, allowed=seen.takes_inputs
+    )
     if Check.HOST in door.checks and request.model is SEV_SNP:
         found += launch_inputs.check_host(seen.inputs, seen.topology)
     return found

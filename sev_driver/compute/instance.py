@@ -121,8 +121,11 @@ def check_launch_inputs(instance: objects.Instance) -> None:
 
 
 def _refuse_wrong(inputs: LaunchInputs, model: AnyModel | None) -> None:
-    allowed = CONF.sev.owner_inputs
-    requirements.refuse(launch_inputs.check(inputs, model, allowed=allowed))
+    options = CONF.sev
+    found = launch_inputs.check(
+        inputs, model, options.snp_policy, allowed=options.owner_inputs
+    )
+    requirements.refuse(found)
 
 
 def image_model(instance: objects.Instance) -> str | None:

@@ -7,6 +7,7 @@ Their owners compare it with values of their own, see :mod:`sev_driver.guest.lau
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -17,10 +18,12 @@ from oslo_log import log as logging
 
 from sev_driver import measurement
 from sev_driver.compute.capability_tracker import CapabilityTracker
+from sev_driver.compute.instance import launch_inputs_for
 from sev_driver.domain.launched_domain import LaunchedDomain
-from sev_driver.exceptions import DetectionError
+from sev_driver.exceptions import DetectionError, DomainXMLError
 from sev_driver.guest import launched
-from sev_driver.guest.requirements import GuestRequest
+from sev_driver.guest.requirements import GuestRequest, refuse
+from sev_driver.host import guest_firmware
 from sev_driver.host.facts import HostFacts, version_text
 from sev_driver.host.guest_cpu import GuestCpu, guest_cpu
 from sev_driver.measurement import SNP_ACTIVE, LaunchFacts
@@ -68,6 +71,29 @@ class LaunchRecorder:
                 instance=instance,
             )
 
+    def check_id_block(self, instance: objects.Instance, xml: str) -> None:
+        """Refuse a guest whose ID block is for another launch digest than this host's.
+
+        If this host cannot compute the digest, only the secure processor compares it.
+
+        :param xml: the domain, before it is started.
+        :raises RequirementsNotMet: the digests differ.
+        """
+        signed = launch_inputs_for(instance).signed
+        if signed is None:
+            return
+        try:
+            digest = expected_digest(xml, self._tracker.facts())
+        except (DetectionError, DomainXMLError) as error:
+            LOG.info(
+                "Only the secure processor will compare the ID block with what is "
+                "launched: %s",
+                error,
+                instance=instance,
+            )
+            return
+        refuse(signed.digest_violations(digest))
+
     def _observe(self, instance: objects.Instance) -> dict[str, str] | None:
         """Return the items of the metadata, None if the guest does not run."""
         try:
@@ -110,6 +136,22 @@ def facts(domain: LaunchedDomain, host: HostFacts) -> dict[str, str]:
         "cmdline": measurement.cmdline_digest(cmdline) if kernel else launched.NONE,
         "by": _programs(host),
     }
+
+
+def expected_digest(xml: str, host: HostFacts) -> str:
+    """Return the launch digest of a domain that this host is to start.
+
+    :raises DetectionError: it is unknown.
+    :raises DomainXMLError: ``xml`` is not a domain with SEV-SNP.
+    """
+    domain = LaunchedDomain.parse(xml)
+    if domain.firmware is None:
+        loaders = host.domain.loaders if host.domain else None
+        found = guest_firmware.select(host.firmware, SEV_SNP, loaders=loaders)
+        if found is None:
+            raise DetectionError("it is unknown which guest firmware libvirt selects")
+        domain = dataclasses.replace(domain, firmware=found.filename)
+    return launch_digest(domain, host)
 
 
 def launch_digest(domain: LaunchedDomain, host: HostFacts) -> str:

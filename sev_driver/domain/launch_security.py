@@ -63,6 +63,7 @@ class SnpLaunchSecurity:
 
     ``vcek`` is true if the chip's own key signs attestation reports, ``author_key`` if
     the launch includes an author's key. ``host_data`` are 32 bytes for the reports.
+    ``id_block`` and ``id_auth`` are what the owner signed, and the signatures.
     ``policy_source`` names what has the policy, for messages.
     """
 
@@ -70,9 +71,20 @@ class SnpLaunchSecurity:
     vcek: bool = True
     author_key: bool = False
     host_data: bytes | None = None
+    id_block: bytes | None = None
+    id_auth: bytes | None = None
     policy_source: str = dataclasses.field(default=NOVA_CONF, compare=False)
 
     model = MemoryEncryptionModel.AMD_SEV_SNP
+
+    @property
+    def inputs(self) -> dict[str, bytes | None]:
+        """The launch inputs by the names of libvirt's elements, in its order."""
+        return {
+            "idBlock": self.id_block,
+            "idAuth": self.id_auth,
+            "hostData": self.host_data,
+        }
 
     @property
     def is_owners_policy(self) -> bool:
@@ -89,9 +101,10 @@ class SnpLaunchSecurity:
         element.set("authorKey", _yes_no(self.author_key))
         element.set("vcek", _yes_no(self.vcek))
         element.set("kernelHashes", _yes_no(kernel))
-        if self.host_data is not None:
-            text = base64.b64encode(self.host_data).decode()
-            etree.SubElement(element, "hostData").text = text
+        for name, data in self.inputs.items():
+            if data is not None:
+                text = base64.b64encode(data).decode()
+                etree.SubElement(element, name).text = text
         return element
 
 
@@ -113,6 +126,8 @@ def from_element(element: etree._Element) -> LaunchSecurity:
             vcek=element.get("vcek") != "no",
             author_key=element.get("authorKey") == "yes",
             host_data=_input(element, "hostData"),
+            id_block=_input(element, "idBlock"),
+            id_auth=_input(element, "idAuth"),
         )
     raise ValueError(f"launchSecurity of type {kind!r}")
 
@@ -195,10 +210,16 @@ class Policies:
         :param inputs: what its owner gave; used for SEV-SNP only.
         """
         if model is MemoryEncryptionModel.AMD_SEV_SNP:
+            signed = inputs.signed
             return SnpLaunchSecurity(
                 self.snp if inputs.policy is None else inputs.policy,
+                author_key=signed is not None and signed.has_author_key,
                 host_data=inputs.host_data,
-                policy_source=inputs.policy_source or NOVA_CONF,
+                id_block=None if signed is None else signed.block,
+                id_auth=None if signed is None else signed.auth,
+                policy_source=(
+                    NOVA_CONF if inputs.policy is None else inputs.policy_source
+                ),
             )
         es = model is MemoryEncryptionModel.AMD_SEV_ES
         return SevLaunchSecurity(self.sev_es if es else self.sev)

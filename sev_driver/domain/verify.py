@@ -115,11 +115,15 @@ def _difference(found: LaunchSecurity, expected: LaunchSecurity) -> str | None:
         return None
     # Both have the same model.
     assert isinstance(expected, SnpLaunchSecurity)
-    if expected.is_owners_policy and found.policy != expected.policy:
+    is_exact = expected.is_owners_policy or expected.id_block is not None
+    if is_exact and found.policy != expected.policy:
         asked = f"{expected.policy.format()} of {expected.policy_source}"
         return f"policy {found.policy.format()}, and not {asked}"
-    if found.host_data != expected.host_data:
-        return _other("hostData", found.host_data, expected.host_data)
+    for name, data in expected.inputs.items():
+        if found.inputs[name] != data:
+            return _other(name, found.inputs[name], data)
+    if found.author_key != expected.author_key:
+        return "an authorKey of other launch inputs"
     return None
 
 

@@ -12,12 +12,13 @@ import base64
 import dataclasses
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from sev_driver.exceptions import Requirement, Violation, printable
-from sev_driver.guest import launched
-from sev_driver.guest.policy import SnpPolicy
+from sev_driver.guest import id_block, launched
+from sev_driver.guest.policy import DEFAULT_SNP_POLICY, SnpPolicy
 from sev_driver.guest.spelling import nearest
 from sev_driver.host.processor import Topology
 from sev_driver.model import SEV_SNP, AnyModel
@@ -61,10 +62,68 @@ class Owner:
 
 
 @dataclasses.dataclass(frozen=True)
+class SignedBlock:
+    """An ID block and its ID authentication information, in the sizes of the firmware.
+
+    The sources name the keys that have them.
+    """
+
+    block: bytes
+    auth: bytes
+    block_source: str
+    auth_source: str
+
+    @property
+    def has_author_key(self) -> bool:
+        """True if a key of the author certifies the ID key."""
+        return id_block.has_author_key(self.auth)
+
+    @property
+    def digest(self) -> str:
+        """The launch digest as 96 hexadecimal digits."""
+        return id_block.IdBlock.parse(self.block).digest
+
+    def digest_violations(self, digest: str) -> tuple[Violation, ...]:
+        """Return a violation if a host would launch another digest.
+
+        Another host can have another guest firmware or CPU model.
+        """
+        if digest == self.digest:
+            return ()
+        return (
+            Violation(
+                Requirement.ID_BLOCK_DIGEST,
+                f"{self.block_source} is for launch digest {self.digest[:24]}…",
+                f"this host would launch {digest[:24]}…",
+                "use a host with the guest firmware and the CPU model that it was "
+                "signed for, or sign another",
+                SEV_SNP,
+            ),
+        )
+
+    def violations(self) -> Iterator[Violation]:
+        """Yield what the secure processor would refuse on any host."""
+        for fault in id_block.check(self.block, self.auth):
+            source = self.block_source if fault.is_block else self.auth_source
+            yield _id_violation(f"{source} {fault.has}", fault.rule)
+
+    def policy_violations(self, policy: SnpPolicy, of: str) -> Iterator[Violation]:
+        """Yield a violation if the ID block is for another policy than the guest's."""
+        own = id_block.IdBlock.parse(self.block).policy
+        if own != policy:
+            yield _id_violation(
+                f"{self.block_source} is for policy {own:#010x}",
+                f"{of} has {policy.format()}",
+                f"set {PREFIX}{POLICY}={own:#x}, or sign another",
+            )
+
+
+@dataclasses.dataclass(frozen=True)
 class LaunchInputs:
     """The launch inputs of a server; each is None if it is not given.
 
-    ``policy_source`` names the key that has the policy. ``keys`` are all keys that are
+    ``policy_source`` names the key that has the policy. ``signed`` is the ID block with
+    its signatures. ``keys`` are all keys that are
     meant as launch inputs, also misspelt ones; ``violations`` is what is wrong. If
     there are violations, the values are incomplete.
     """
@@ -72,6 +131,7 @@ class LaunchInputs:
     policy: SnpPolicy | None = None
     policy_source: str = ""
     host_data: bytes | None = None
+    signed: SignedBlock | None = None
     keys: tuple[str, ...] = ()
     violations: tuple[Violation, ...] = ()
 
@@ -119,55 +179,80 @@ def parse(
     :param user_data: the server's user data, as Nova stores them: in base64.
     :param allow_debug: true if the operator allows policies that allow debugging.
     """
+    found, keys, violations = _in_effect(
+        _of_flavor(flavor), _of_image(image), _of_server(server)
+    )
+    policy = host_data = signed = None
+    try:
+        if POLICY in found:
+            policy = _policy(found[POLICY], allow_debug=allow_debug)
+    except _Refused as refused:
+        violations.append(refused.violation)
+    try:
+        if HOST_DATA in found:
+            host_data = _host_data(found[HOST_DATA], user_data)
+    except _Refused as refused:
+        violations.append(refused.violation)
+    try:
+        signed = _signed(found)
+        violations += () if signed is None else signed.violations()
+    except _Refused as refused:
+        violations.append(refused.violation)
+    source = str(found[POLICY]) if POLICY in found else ""
+    return LaunchInputs(
+        policy, source, host_data, signed, tuple(keys), tuple(violations)
+    )
+
+
+def _in_effect(
+    *owners: Iterable[_Value],
+) -> tuple[dict[str, _Value], list[str], list[Violation]]:
+    """Return the values by name, all keys, and what is wrong with keys.
+
+    :param owners: their values; a later owner overrides an earlier one.
+    """
     found: dict[str, _Value] = {}
-    violations: list[Violation] = []
     keys: list[str] = []
-    for values in (_of_flavor(flavor), _of_image(image), _of_server(server)):
-        group = list(values)
-        if any(_PIECE.fullmatch(value.name) for value in group):
+    violations: list[Violation] = []
+    for values in map(list, owners):
+        if any(_PIECE.fullmatch(value.name) for value in values):
             # Pieces of two owners do not fit together.
             found = {k: v for k, v in found.items() if not _PIECE.fullmatch(k)}
-        for value in group:
+        for value in values:
             keys.append(str(value))
             if value.wrong is not None:
                 violations.append(value.wrong)
             else:
                 found[value.name] = value
-    policy = host_data = None
-    for name, value in found.items():
-        try:
-            if name == POLICY:
-                policy = _policy(value, allow_debug=allow_debug)
-            elif name == HOST_DATA:
-                host_data = _host_data(value, user_data)
-            else:
-                raise value.refused(
-                    "this version of sev_driver does not read ID blocks", "remove it"
-                )
-        except _Refused as refused:
-            violations.append(refused.violation)
-    return LaunchInputs(
-        policy,
-        str(found[POLICY]) if policy is not None else "",
-        host_data,
-        tuple(keys),
-        tuple(violations),
-    )
+    return found, keys, violations
 
 
 def check(
-    inputs: LaunchInputs, model: AnyModel | None, *, allowed: bool
+    inputs: LaunchInputs,
+    model: AnyModel | None,
+    policy: SnpPolicy = DEFAULT_SNP_POLICY,
+    *,
+    allowed: bool,
 ) -> tuple[Violation, ...]:
     """Return what is wrong with the launch inputs of a guest on any host.
 
     :param model: the model that encrypts the guest, None for a plain guest.
+    :param policy: the policy of a guest whose owner gives none: that of nova.conf.
     :param allowed: true if the operator takes launch inputs.
     """
     if not inputs.keys:
         return ()
     if model is not SEV_SNP:
         return (_not_snp(inputs, model),)
-    return inputs.violations if allowed else (_not_allowed(inputs),)
+    if not allowed:
+        return (_not_allowed(inputs),)
+    found = inputs.violations
+    is_wrong = inputs.policy is None and inputs.policy_source
+    if inputs.signed is not None and not is_wrong:
+        own = policy if inputs.policy is None else inputs.policy
+        of = inputs.policy_source or "[sev] snp_policy of this host"
+        found += tuple(inputs.signed.policy_violations(own, of))
+    return found
 
 
 def _not_snp(inputs: LaunchInputs, model: AnyModel | None) -> Violation:
@@ -315,6 +400,82 @@ def _unknown(value: _Value, near: str | None, prefix: str) -> _Value:
         f"{value} is given", "there is no such launch input", f"use {use}, or remove it"
     )
     return dataclasses.replace(value, wrong=wrong)
+
+
+def _id_violation(
+    requester: str, found: str, remedy: str = "sign another"
+) -> Violation:
+    return Violation(Requirement.ID_BLOCK, requester, found, remedy, SEV_SNP)
+
+
+def _signed(found: Mapping[str, _Value]) -> SignedBlock | None:
+    """Return the ID block of the keys that are in effect, None without such keys."""
+    block = found.get(ID_BLOCK)
+    pieces = {int(name[8:]): v for name, v in found.items() if _PIECE.fullmatch(name)}
+    if block is None and not pieces:
+        return None
+    if block is None or not pieces:
+        given = pieces[min(pieces)] if block is None else block
+        missing = ID_BLOCK if block is None else f"{ID_AUTH}_0"
+        raise given.refused(f"{PREFIX}{missing} is missing", "give both, or remove it")
+    data = _base64(block.text)
+    if data is None:
+        raise block.refused(*_BLOCK_TAKES, "is not base64")
+    if len(data) != id_block.BLOCK_BYTES:
+        raise block.refused(*_BLOCK_TAKES, f"has {len(data)} bytes")
+    auth, whole = _id_auth(pieces)
+    return SignedBlock(data, auth, str(block), str(whole))
+
+
+_BLOCK_TAKES: Final = (
+    f"{SEV_SNP.title} takes {id_block.BLOCK_BYTES} bytes",
+    "write them in base64",
+)
+_AUTH_TAKES: Final = (
+    f"{SEV_SNP.title} takes {id_block.AUTH_BYTES} bytes",
+    "write them, or their zlib form, in base64",
+)
+#: The first byte of zlib's form with a window of 32 KiB; ID_KEY_ALGO is not so large.
+_ZLIB: Final = b"\x78"
+
+
+def _id_auth(pieces: Mapping[int, _Value]) -> tuple[bytes, _Value]:
+    """Return the ID authentication information of its pieces, and what has it."""
+    for number in range(len(pieces)):
+        if number not in pieces:
+            given = pieces[max(pieces)]
+            raise given.refused(
+                f"piece {number} is missing", "number the pieces from 0 without a gap"
+            )
+    data = _base64("".join(pieces[number].text for number in range(len(pieces))))
+    # Of pieces that Nova has cut, the last one is as long as the others.
+    last = pieces[len(pieces) - 1]
+    whole = dataclasses.replace(last, key=last.key[: len(PREFIX)] + ID_AUTH + "_*")
+    if data is None:
+        raise whole.refused(*_AUTH_TAKES, "is not base64")
+    if data.startswith(_ZLIB):
+        data = _unpacked(whole, data)
+    if len(data) != id_block.AUTH_BYTES:
+        raise whole.refused(*_AUTH_TAKES, f"has {len(data)} bytes")
+    return data, whole
+
+
+def _unpacked(whole: _Value, data: bytes) -> bytes:
+    unpacker = zlib.decompressobj()
+    try:
+        # One byte more shows that it is too long, however much it unpacks to.
+        found = unpacker.decompress(data, id_block.AUTH_BYTES + 1)
+    except zlib.error:
+        raise whole.refused(*_AUTH_TAKES, "is not in zlib form") from None
+    if len(found) > id_block.AUTH_BYTES:
+        raise whole.refused(
+            *_AUTH_TAKES, f"unpacks to more than {id_block.AUTH_BYTES} bytes"
+        )
+    if not unpacker.eof:
+        raise whole.refused(*_AUTH_TAKES, "is cut")
+    if unpacker.unused_data:
+        raise whole.refused(*_AUTH_TAKES, "has bytes behind its zlib form")
+    return found
 
 
 def _policy(value: _Value, *, allow_debug: bool) -> SnpPolicy:

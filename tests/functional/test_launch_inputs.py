@@ -9,11 +9,13 @@ from typing import Any
 
 import generations
 import nova_cloud
+import owners_keys
 import pytest
 from generations import ES, IMAGES, SEV, SNP, asking
 from nova.compute import power_state
 from nova_cloud import UEFI, Cloud, find, instance_of, move_no_disks
 
+from sev_driver.compute import launch_facts
 from sev_driver.compute.audit import Audit
 
 DATA = bytes(range(32))
@@ -237,4 +239,60 @@ def test_plain_guests_take_no_step_more(
     cloud._delete_server(server)
     server = cloud.boot(IMAGES[SNP], asking(SNP))
     cloud.hard_reboot(server)
+    cloud._delete_server(server)
+
+
+SIGNED = owners_keys.as_metadata(*owners_keys.sign(author=owners_keys.AUTHOR_KEY))
+
+
+def test_id_block(cloud: Cloud) -> None:
+    block, auth = owners_keys.sign(author=owners_keys.AUTHOR_KEY)
+    inputs = owners_keys.as_metadata(block, auth)
+    server = cloud.boot(IMAGES[SNP], asking(SNP), metadata=inputs)
+    security = find(cloud.defined[-1], "launchSecurity")
+    assert security.get("authorKey") == "yes"
+    assert base64.b64decode(security.findtext("idBlock") or "") == block
+    assert base64.b64decode(security.findtext("idAuth") or "") == auth
+
+    cloud.api.post_server_metadata(server["id"], {"sev:id_auth_1": "x"})
+    cloud.attempt(server, {"reboot": {"type": "HARD"}}, "ACTIVE")
+    assert runs(cloud, server) and "sev:id_auth_* of the server is not" in cloud.log
+    cloud.api.post_server_metadata(server["id"], inputs)
+    cloud.hard_reboot(server)
+    assert find(cloud.defined[-1], "launchSecurity/idBlock") is not None
+    cloud._delete_server(server)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        (
+            owners_keys.as_metadata(owners_keys.sign(svn=1)[0], owners_keys.sign()[1]),
+            "has a wrong signature of the ID block",
+        ),
+        (
+            SIGNED | {"sev:policy": "0x30001"},
+            "is for policy 0x00030000, but sev:policy",
+        ),
+        ({"sev:id_block": SIGNED["sev:id_block"]}, "sev:id_auth_0 is missing"),
+    ],
+)
+def test_wrong_id_block_ends_the_build(
+    inputs: dict[str, str], said: str, cloud: Cloud
+) -> None:
+    cloud.defined.clear()
+    server = cloud.boot(IMAGES[SNP], asking(SNP), metadata=inputs, state="ERROR")
+    assert said in cloud.fault(server) and not cloud.defined
+    cloud._delete_server(server)
+
+
+def test_id_block_for_the_firmware_of_another_host(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch_facts, "expected_digest", lambda *_: "ab" * 48)
+    cloud.defined.clear()
+    server = cloud.boot(IMAGES[SNP], asking(SNP), metadata=SIGNED, state="ERROR")
+    assert not cloud.defined
+    said = "but this host would launch abababab"
+    assert said in cloud.log, cloud.fault(server)
     cloud._delete_server(server)

@@ -36,6 +36,7 @@ LIBRARIES = {
     "nova": ("compute", "driver", "cmd.link"),
     "oslo_log": ("compute", "driver"),
     "oslo_utils": ("compute", "driver", "cmd.link"),
+    "cryptography": ("guest.id_block",),
     "libvirt": ("host.libvirt_connection",),
     "oslo_config": ("conf", "doctor.host"),
     "prometheus_client": ("observability.textfile",),

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every message stands in the manual, in the words that the code uses."""
 
+import base64
 import dataclasses
 import enum
 import pathlib
 import re
 import tempfile
+import zlib
 from collections.abc import Iterator
 
 import log_messages
+import owners_keys
 import pytest
 from host_facts import EVERYTHING, OVMF, VIEW, judged, parameter, parameters
 from oslo_config import cfg
@@ -33,7 +36,7 @@ from sev_driver.exceptions import (
     Requirement,
 )
 from sev_driver.guest import launch_inputs, model_selection, near_misses, operations
-from sev_driver.guest.launch_inputs import Owner
+from sev_driver.guest.launch_inputs import Owner, SignedBlock
 from sev_driver.guest.model_selection import ModelRequest
 from sev_driver.guest.policy import SevPolicy
 from sev_driver.guest.requirements import (
@@ -322,7 +325,7 @@ def wrong_launch_inputs() -> Iterator[tuple[str, str]]:
         ({"policy": "0xb0000"}, {}, None),
         ({"hostdata": ""}, {}, None),
         ({}, {"sev:host_data": ""}, None),
-        ({"id_block": ""}, {}, None),
+        *((keys, {}, None) for keys in wrong_id_blocks()),
         ({"policy": "0x120000"}, {}, None),
     ):
         metadata = {f"sev:{name}": value for name, value in server.items()}
@@ -334,6 +337,36 @@ def wrong_launch_inputs() -> Iterator[tuple[str, str]]:
         for model, allowed in ((None, True), (SEV_ES, True), (SEV_SNP, False)):
             for violation in launch_inputs.check(inputs, model, allowed=allowed):
                 yield label(violation.requirement), str(violation)
+
+
+def wrong_id_blocks() -> Iterator[dict[str, str]]:
+    """Yield the keys of ID blocks that are wrong, without their prefix."""
+    block, auth = owners_keys.sign(author=owners_keys.AUTHOR_KEY)
+    packed = zlib.compress(auth)
+    text = base64.b64encode(block).decode()
+    yield {"id_block": text}
+    yield {"id_block": text, "id_auth_1": ""}
+    yield {"id_block": "x", "id_auth_0": ""}
+    yield {"id_block": "", "id_auth_0": ""}
+    yield {"id_block": text, "id_auth_0": "x"}
+    for data in (
+        b"",
+        b"x",
+        b"xx",
+        packed[:-9],
+        packed + b"x",
+        zlib.compress(auth + b"x"),
+    ):
+        yield {"id_block": text, "id_auth_0": base64.b64encode(data).decode()}
+    for change in (0, 8, 0x40, 0x244, 0x680):
+        wrong = auth[:change] + b"\xaa" + auth[change + 1 :]
+        yield {"id_block": text, "id_auth_0": base64.b64encode(wrong).decode()}
+    alone = owners_keys.sign()[1]
+    no_key = alone[:0x680] + b"x" + alone[0x681:]
+    yield {"id_block": text, "id_auth_0": base64.b64encode(no_key).decode()}
+    for arguments in ({"version": 2}, {"policy": 0x30001}):
+        keys = owners_keys.as_metadata(*owners_keys.sign(**arguments))
+        yield {key.removeprefix("sev:"): value for key, value in keys.items()}
 
 
 def lost_requests() -> Iterator[tuple[str, str]]:
@@ -394,6 +427,9 @@ def examples() -> Iterator[tuple[str, str]]:
     yield from refused_rescues(foreign)
     yield from lost_requests()
     yield from wrong_launch_inputs()
+    signed = SignedBlock(*owners_keys.sign(), "sev:id_block of the server", "")
+    (violation,) = signed.digest_violations("ab" * 48)
+    yield label(violation.requirement), str(violation)
     (violation,) = allocations_module.check_foreign_allocation(foreign, {}, str)
     yield label(Requirement.SLOT), str(violation)
     (violation,) = allocations_module.check_allocation(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import ovmf_file
+import owners_keys
 import pytest
 from host_facts import parameters
 from nova import exception as nova_exception
@@ -21,9 +22,11 @@ from sev_driver import conf, measurement
 from sev_driver.compute import launch_facts
 from sev_driver.compute.launch_facts import LaunchRecorder
 from sev_driver.domain.launched_domain import LaunchedDomain
+from sev_driver.exceptions import Fault, RequirementsNotMet
 from sev_driver.guest.requirements import GuestRequest
 from sev_driver.host.domain_capabilities import DomainCapabilities
 from sev_driver.host.facts import HostFacts, SystemFacts, Versions
+from sev_driver.host.firmware import FirmwareDescriptor, FirmwareView
 from sev_driver.host.processor import Processor
 from sev_driver.measurement import LaunchFacts
 from sev_driver.model import SEV, SEV_SNP
@@ -261,3 +264,69 @@ def test_a_failure_fails_no_launch(
     launched.task_state = None
     recorder(XML.format(firmware=domain.firmware)).record(launched, SNP_REQUEST)
     assert "Cannot write what was launched" in caplog.text
+
+
+# ID blocks
+
+DESCRIPTOR = FirmwareDescriptor(
+    "",
+    "memory",
+    frozenset({"uefi"}),
+    ("pc-q35-*",),
+    frozenset({"amd-sev", "amd-sev-es", "amd-sev-snp"}),
+)
+WITHOUT_LOADER = XML.replace("<loader>{firmware}</loader>", "<loader stateless='yes'/>")
+
+
+def host_with(path: str) -> HostFacts:
+    """Return a host on which libvirt selects this guest firmware."""
+    view = FirmwareView(("/usr",), (dataclasses.replace(DESCRIPTOR, filename=path),))
+    return dataclasses.replace(HOST, firmware=view)
+
+
+def signed_server(digest: str) -> objects.Instance:
+    return server(**owners_keys.as_metadata(*owners_keys.sign(digest)))
+
+
+@pytest.mark.skipif(not measurement.is_available(), reason="no sev-snp-measure")
+@pytest.mark.parametrize("xml", [XML, WITHOUT_LOADER])
+def test_id_block_is_compared_with_what_will_be_launched(
+    xml: str, domain: LaunchedDomain
+) -> None:
+    path = str(domain.firmware)
+    text = xml.format(firmware=path)
+    digest = measurement.launch_digest(LaunchFacts(path, 2, 0xA00F11))
+    recorder_ = LaunchRecorder(Host(""), TrackerOf(host_with(path)))  # type: ignore[arg-type]
+    recorder_.check_id_block(signed_server(digest), text)
+    recorder_.check_id_block(server(), text)
+    with pytest.raises(RequirementsNotMet, match="but this host would launch") as error:
+        recorder_.check_id_block(signed_server(digest), text.replace(">2<", ">4<"))
+    (violation,) = error.value.violations
+    assert violation.fault is Fault.HOST
+
+
+@pytest.mark.parametrize(
+    ("xml", "host"),
+    [
+        (XML, HOST),  # of a firmware that this process cannot read
+        (WITHOUT_LOADER, HOST),
+        ("<domain/>", HOST),
+    ],
+)
+def test_id_block_is_left_to_the_processor_if_the_digest_is_unknown(
+    xml: str, host: HostFacts, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    text = xml.format(firmware="/absent")
+    LaunchRecorder(Host(""), TrackerOf(host)).check_id_block(  # type: ignore[arg-type]
+        signed_server("00" * 48), text
+    )
+    assert "Only the secure processor will compare the ID block" in caplog.text
+
+
+@dataclasses.dataclass
+class TrackerOf:
+    host: HostFacts
+
+    def facts(self) -> HostFacts:
+        return self.host

@@ -42,6 +42,16 @@ def test_host_data_there_and_back() -> None:
     assert launch_security.from_element(element) == value
 
 
+def test_id_block_there_and_back() -> None:
+    value = SnpLaunchSecurity(
+        DEFAULT_SNP_POLICY, author_key=True, id_block=b"b" * 96, id_auth=b"a" * 4096
+    )
+    element = value.to_element()
+    assert [each.tag for each in element] == ["policy", "idBlock", "idAuth"]
+    assert element.get("authorKey") == "yes"
+    assert launch_security.from_element(element) == value
+
+
 def test_owners_policy_replaces_that_of_nova_conf() -> None:
     policy = DEFAULT_SNP_POLICY | SnpPolicy.SINGLE_SOCKET
     inputs = LaunchInputs(policy, "sev:policy of the server", b"x" * 32)

@@ -252,7 +252,12 @@ def test_libvirts_schema_accepts_launch_inputs() -> None:
     if not path.exists():
         pytest.skip(f"no {path}: make setup-trixie")
     golden = etree.parse(DATA / "amd-sev-snp" / f"{CASES[0]}.out.xml").getroot()
-    launch = SnpLaunchSecurity(DEFAULT_SNP_POLICY, host_data=bytes(32))
+    launch = SnpLaunchSecurity(
+        DEFAULT_SNP_POLICY,
+        host_data=bytes(32),
+        id_block=bytes(96),
+        id_auth=bytes(4096),
+    )
     transforms.set_launch_security(golden, EncryptionPlan(launch))
     assert golden.find("launchSecurity/hostData") is not None
     etree.RelaxNG(etree.parse(path)).assertValid(golden)

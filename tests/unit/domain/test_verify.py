@@ -4,14 +4,16 @@
 
 import base64
 
+import owners_keys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lxml import etree
 
 from sev_driver.domain import verify
 from sev_driver.domain.launch_security import LaunchSecurity, Policies
 from sev_driver.exceptions import DomainXMLError, EncryptionLost, PolicyTooWeak
-from sev_driver.guest.launch_inputs import LaunchInputs
+from sev_driver.guest.launch_inputs import LaunchInputs, SignedBlock
 from sev_driver.guest.policy import SevPolicy, SnpPolicy
 from sev_driver.model import ForeignModel, MemoryEncryptionModel
 
@@ -221,3 +223,22 @@ def test_owners_policy_is_named() -> None:
     with pytest.raises(PolicyTooWeak) as caught:
         verify.verify_domain(expected, snp("0x30000"), runs=True)
     assert "weaker than 0x00030001 of sev:policy of the server" in str(caught.value)
+
+
+def test_domain_without_the_owners_id_block() -> None:
+    signed = SignedBlock(*owners_keys.sign(author=owners_keys.AUTHOR_KEY), "", "")
+    expected = Policies().launch_security(SNP, LaunchInputs(signed=signed))
+    with pytest.raises(EncryptionLost, match="no idBlock"):
+        verify.verify_domain(expected, snp())
+    good = etree.Element("domain")
+    good.append(expected.to_element())
+    verify.verify_element(expected, good)
+    policy = good.find("launchSecurity/policy")
+    assert policy is not None
+    policy.text = "0x00130000"  # which is stricter, but not what was signed
+    with pytest.raises(EncryptionLost, match="policy 0x00130000, and not 0x00030000"):
+        verify.verify_element(expected, good)
+    policy.text = "0x00030000"
+    good[0].set("authorKey", "no")
+    with pytest.raises(EncryptionLost, match="authorKey"):
+        verify.verify_element(expected, good)

@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import tracemalloc
+import zlib
 
+import owners_keys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -127,7 +130,7 @@ def test_wrong_policy(text: str, expected: str) -> None:
     found = parse({"sev:policy": text})
     (said,) = words(found)
     assert said.startswith("sev:policy of the server is ") and expected in said
-    assert found.policy is None and found.policy_source == ""
+    assert found.policy is None
     assert len(said) <= 320
 
 
@@ -314,3 +317,208 @@ def test_any_text_is_an_input_or_a_violation(
     assert all(said.isprintable() for said in words(found))
     if not found.keys:
         assert found == LaunchInputs()
+
+
+# ID blocks
+
+BLOCK, AUTH = owners_keys.sign(author=owners_keys.AUTHOR_KEY)
+SIGNED = owners_keys.as_metadata(BLOCK, AUTH)
+TAKES_AUTH = (
+    "but AMD SEV-SNP takes 4096 bytes: write them, or their zlib form, in base64."
+)
+
+
+def base64_pieces(data: bytes, size: int = 255) -> dict[str, str]:
+    text = base64.b64encode(data).decode()
+    pieces = [text[at : at + size] for at in range(0, len(text), size)]
+    return {f"sev:id_auth_{number}": piece for number, piece in enumerate(pieces)}
+
+
+def with_auth(data: bytes) -> dict[str, str]:
+    return {"sev:id_block": SIGNED["sev:id_block"], **base64_pieces(data)}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        SIGNED,
+        dict(reversed(SIGNED.items())),
+        with_auth(AUTH),  # 22 pieces, and so more than ten
+        with_auth(zlib.compress(AUTH, 1)),
+    ],
+)
+def test_id_block(given: dict[str, str]) -> None:
+    found = parse(given)
+    assert found.violations == () and found.signed is not None
+    assert (found.signed.block, found.signed.auth) == (BLOCK, AUTH)
+    assert found.signed.digest == owners_keys.DIGEST
+    assert found.signed.has_author_key
+    assert launch_inputs.check(found, SEV_SNP, allowed=True) == ()
+
+
+def test_id_block_of_an_image() -> None:
+    """Most pieces have as many characters as Nova keeps of a property."""
+    image = {key.replace(":", "_", 1): text for key, text in SIGNED.items()}
+    found = parse(image=image)
+    assert found.violations == () and found.signed is not None
+    assert found.signed.auth == AUTH
+    other = owners_keys.as_metadata(*owners_keys.sign(svn=1))
+    found = parse(other, image)  # of which one piece less is needed
+    assert found.violations == () and found.signed is not None
+    assert not found.signed.has_author_key
+    # A block of the server does not fit the signatures of the image.
+    (said,) = words(parse({"sev:id_block": other["sev:id_block"]}, image))
+    assert said.startswith("sev_id_auth_* of image 1 has a wrong signature of the ID")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (
+            {"sev:id_block": SIGNED["sev:id_block"]},
+            "sev:id_block of the server is given, but sev:id_auth_0 is missing: give "
+            "both, or remove it.",
+        ),
+        (
+            SIGNED | {"sev:id_block": None},
+            "sev:id_auth_0 of the server is given, but sev:id_block is missing: give "
+            "both, or remove it.",
+        ),
+        (
+            SIGNED | {"sev:id_auth_1": None},
+            "sev:id_auth_2 of the server is given, but piece 1 is missing: number the "
+            "pieces from 0 without a gap.",
+        ),
+        (
+            SIGNED | {"sev:id_auth_0": None},
+            "sev:id_auth_2 of the server is given, but piece 0 is missing: number the "
+            "pieces from 0 without a gap.",
+        ),
+        (
+            SIGNED | {"sev:id_auth_1": None, "sev:id_auth_01": "x"},
+            "sev:id_auth_01 of the server is given, but there is no such launch input: "
+            "use sev:id_auth_0, or remove it.",
+        ),
+        (
+            SIGNED | {"sev:id_block": base64.b64encode(BLOCK[:95]).decode()},
+            "sev:id_block of the server has 95 bytes, but AMD SEV-SNP takes 96 bytes: "
+            "write them in base64.",
+        ),
+        (
+            SIGNED | {"sev:id_block": BLOCK.hex()},
+            "sev:id_block of the server has 144 bytes, but AMD SEV-SNP takes 96 bytes",
+        ),
+        (
+            SIGNED | {"sev:id_block": "x"},
+            "sev:id_block of the server is not base64, but AMD SEV-SNP takes 96 bytes",
+        ),
+        (
+            SIGNED | {"sev:id_auth_1": "-"},
+            f"sev:id_auth_* of the server is not base64, {TAKES_AUTH}",
+        ),
+        (
+            with_auth(AUTH[:4000]),
+            f"sev:id_auth_* of the server has 4000 bytes, {TAKES_AUTH}",
+        ),
+        (
+            with_auth(zlib.compress(AUTH[:4000])),
+            f"sev:id_auth_* of the server has 4000 bytes, {TAKES_AUTH}",
+        ),
+        (
+            with_auth(zlib.compress(AUTH + b"\0")),
+            "sev:id_auth_* of the server unpacks to more than 4096 bytes, "
+            f"{TAKES_AUTH}",
+        ),
+        (
+            with_auth(zlib.compress(AUTH)[:-8]),
+            f"sev:id_auth_* of the server is cut, {TAKES_AUTH}",
+        ),
+        (
+            with_auth(zlib.compress(AUTH) + b"\0"),
+            f"sev:id_auth_* of the server has bytes behind its zlib form, {TAKES_AUTH}",
+        ),
+        (
+            with_auth(b"x" + AUTH),
+            f"sev:id_auth_* of the server is not in zlib form, {TAKES_AUTH}",
+        ),
+        (
+            owners_keys.as_metadata(*owners_keys.sign(version=2)),
+            "sev:id_block of the server has version 2, but AMD SEV-SNP takes version "
+            "1: sign another.",
+        ),
+        (
+            owners_keys.as_metadata(BLOCK[:-1] + b"\1", AUTH),
+            "sev:id_auth_* of the server has a wrong signature of the ID block, but "
+            "the ID key denies it: sign another.",
+        ),
+        (
+            owners_keys.as_metadata(*owners_keys.sign(policy=0x30001)),
+            "sev:id_block of the server is for policy 0x00030001, but [sev] "
+            "snp_policy of this host has 0x00030000: set sev:policy=0x30001, or sign "
+            "another.",
+        ),
+        (
+            SIGNED | {"sev:policy": "0x30001"},
+            "sev:id_block of the server is for policy 0x00030000, but sev:policy of "
+            "the server has 0x00030001: set sev:policy=0x30000, or sign another.",
+        ),
+    ],
+)
+def test_wrong_id_block(given: dict[str, str | None], expected: str) -> None:
+    server = {key: text for key, text in given.items() if text is not None}
+    inputs = parse(server)
+    found = [str(v) for v in launch_inputs.check(inputs, SEV_SNP, allowed=True)]
+    assert found[0].startswith(expected)
+
+
+def test_id_block_for_the_owners_policy() -> None:
+    signed = owners_keys.as_metadata(*owners_keys.sign(policy=0x30001))
+    inputs = parse(signed | {"sev:policy": "0x30001"})
+    assert launch_inputs.check(inputs, SEV_SNP, allowed=True) == ()
+    inputs = parse(signed)
+    policy = SnpPolicy(0x30001)
+    assert launch_inputs.check(inputs, SEV_SNP, policy, allowed=True) == ()
+    # A wrong policy is not compared.
+    (found,) = launch_inputs.check(
+        parse(signed | {"sev:policy": "x"}), SEV_SNP, allowed=True
+    )
+    assert "is no policy" in str(found)
+
+
+def test_pieces_that_nova_has_cut() -> None:
+    image = {f"sev_id_auth_{number}": "A" * 255 for number in range(2)}
+    (said,) = words(parse(image=image | {"sev_id_block": SIGNED["sev:id_block"]}))
+    assert said.startswith(
+        "sev_id_auth_* of image 1 is not base64 and 255 characters, where Nova cuts"
+    )
+
+
+def test_small_text_that_unpacks_to_much_is_refused_early() -> None:
+    bomb = zlib.compress(bytes(64 << 20), 9)
+    assert len(bomb) < 70_000
+    tracemalloc.start()
+    (said,) = words(parse(with_auth(bomb[: 22 * 190])))
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+    assert "unpacks to more than 4096 bytes" in said
+
+
+@given(st.binary(max_size=600), st.booleans())
+def test_any_bytes_are_authentication_information_or_a_violation(
+    data: bytes, pack: bool
+) -> None:
+    found = parse(with_auth(zlib.compress(data) if pack else data))
+    assert found.signed is None and len(found.violations) == 1
+
+
+def test_digest_that_this_host_does_not_launch() -> None:
+    signed = parse(SIGNED).signed
+    assert signed is not None
+    assert signed.digest_violations(owners_keys.DIGEST) == ()
+    (found,) = signed.digest_violations("ab" * 48)
+    assert str(found) == (
+        "sev:id_block of the server is for launch digest 000102030405060708090a0b…, "
+        "but this host would launch abababababababababababab…: use a host with the "
+        "guest firmware and the CPU model that it was signed for, or sign another."
+    )
+    assert found.fault is Fault.HOST
