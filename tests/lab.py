@@ -70,6 +70,7 @@ class Lab(CloudFixture):
             state,
             nova=self._options,
             max_asid=15,
+            halting_firmware=True,
             remote_display_port_min=displays[0],
             remote_display_port_max=displays[-1],
         )

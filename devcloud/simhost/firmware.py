@@ -2,8 +2,9 @@
 
 """Firmware descriptors for the generations that Debian's own do not name.
 
-The format is QEMU's docs/interop/firmware.json. The files are Debian's OVMF: what
-makes firmware fit for SEV-ES or SEV-SNP only shows where something is encrypted.
+Also firmware that halts at once. The format of the descriptors is QEMU's
+docs/interop/firmware.json. The files are Debian's OVMF: what makes firmware fit for
+SEV-ES or SEV-SNP only shows where something is encrypted.
 """
 
 from __future__ import annotations
@@ -16,6 +17,11 @@ from devcloud.simhost.settings import HostSettings
 _CODE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
 _VARIABLES = "/usr/share/OVMF/OVMF_VARS_4M.fd"
 _STATELESS = "/usr/share/ovmf/OVMF.fd"
+#: What halting firmware replaces.
+IMAGES = (_CODE, _STATELESS)
+#: Where a processor begins, from the end of its firmware (AMD64 Architecture
+#: Programmer's Manual, volume 2, 14.1.5); hlt and a jump back to it.
+_RESET_VECTOR, _HALT = 16, b"\xf4\xeb\xfd"
 
 
 def descriptors(settings: HostSettings) -> dict[str, str]:
@@ -32,6 +38,14 @@ def descriptors(settings: HostSettings) -> dict[str, str]:
     if parameters["sev_snp"]:
         found["70-sev-snp.json"] = _descriptor("SEV-SNP", _MEMORY, "amd-sev-snp")
     return {name: json.dumps(value, indent=2) + "\n" for name, value in found.items()}
+
+
+def halting(size: int) -> bytes:
+    """Return firmware of ``size`` bytes that halts the processor at once.
+
+    Interrupts are off after a reset, so that nothing wakes it.
+    """
+    return bytes(size - _RESET_VECTOR) + _HALT.ljust(_RESET_VECTOR, b"\0")
 
 
 _FLASH = {

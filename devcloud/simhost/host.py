@@ -33,6 +33,8 @@ class SimulatedHost(PrivateLibvirt):
     def _mount_more(self) -> None:
         Path(FIRMWARE).mkdir(parents=True, exist_ok=True)
         mounts.bind(self.layout.firmware, FIRMWARE)
+        if self.settings.halting_firmware:
+            self._halt_guests()
         devices = ("kvm", "sev") if self.settings.has_device else ("kvm",)
         mounts.private_devices(extra=devices)
         mounts.bind(self.layout.cpuinfo, "/proc/cpuinfo")
@@ -46,6 +48,12 @@ class SimulatedHost(PrivateLibvirt):
         mounts.hide_control_groups()
         if self.settings.misc_cgroup:
             mounts.bind(self.layout.control_group, CONTROL_GROUP)
+
+    def _halt_guests(self) -> None:
+        for number, path in enumerate(firmware.IMAGES):
+            file = self.layout.state / f"halting-{number}.fd"
+            file.write_bytes(firmware.halting(Path(path).stat().st_size))
+            mounts.bind(file, path)
 
     def libvirtd_command(self) -> tuple[list[str], dict[str, str]]:
         command, environment = super().libvirtd_command()

@@ -43,6 +43,9 @@ class HostSettings:
     # Whether there is a firmware descriptor for each generation that is on. Debian
     # 12 and 13 have none for ES and SNP.
     es_snp_firmware: bool = True
+    # Whether guests with UEFI halt at their first instruction. Firmware takes seconds
+    # of a core under emulation: for tests that do not look into the guest.
+    halting_firmware: bool = False
     # Whether the kernel's misc control group is there, which counts the ASIDs.
     misc_cgroup: bool = False
     # The Debian whose libvirt and QEMU it runs, by codename; "" is this machine's.
@@ -70,6 +73,11 @@ class HostSettings:
             )
         self._check_range("cbitpos", 32, 63)
         self._check_range("reduced_phys_bits", 1, 63)
+        if self.halting_firmware and self.distribution:
+            raise SettingsError(
+                f"halting_firmware is for this machine's own firmware, not for that of "
+                f"distribution={self.distribution!r}."
+            )
         self._check_ports("remote_display_port", 5900)
         self._check_ports("migration_port", 1)
 

@@ -171,6 +171,17 @@ def test_each_generation_that_is_on_has_a_firmware(settings, names):
         assert feature in json.loads(text)["features"]
 
 
+def test_halting_firmware_ends_with_a_halt_where_the_processor_begins():
+    image = firmware.halting(0x20000)
+    assert len(image) == 0x20000
+    assert image[-16:-12] == bytes.fromhex("f4 eb fd 00")
+
+
+def test_halting_firmware_is_not_for_another_distribution():
+    with pytest.raises(SettingsError, match="halting_firmware"):
+        HostSettings(halting_firmware=True, distribution="trixie")
+
+
 def test_a_distribution_that_nobody_unpacked_is_named(tmp_path):
     host = SimulatedHost(HostSettings(distribution="etch"), tmp_path)
     with pytest.raises(UserlandError, match=r"No etch in .*: make setup-etch"):

@@ -21,7 +21,8 @@ TIMEOUT = 480
 def fifteen_slots(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudFixture]:
     nova = {"quota": dict.fromkeys(("instances", "cores", "ram"), "-1")}
     state = tmp_path_factory.mktemp("sixty")
-    with CloudFixture(state, nova=nova, max_asid=SLOTS, misc_cgroup=True) as fixture:
+    host = {"max_asid": SLOTS, "misc_cgroup": True, "halting_firmware": True}
+    with CloudFixture(state, nova=nova, **host) as fixture:
         yield fixture
 
 

@@ -24,7 +24,9 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MultinodeFixture
     # Placement learns of a host's slots when the tests want it to.
     nova = {"DEFAULT": {"update_resources_interval": "600"}}
     state = tmp_path_factory.mktemp("two")
-    with MultinodeFixture(state, nova=nova, max_asid=1) as fixture:
+    with MultinodeFixture(
+        state, nova=nova, max_asid=1, halting_firmware=True
+    ) as fixture:
         yield fixture
 
 

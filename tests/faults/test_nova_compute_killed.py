@@ -32,7 +32,9 @@ def cloud(
 ) -> Iterator[MultinodeFixture]:
     nova = {"DEFAULT": {"update_resources_interval": "1"}}
     state = tmp_path_factory.mktemp("killed")
-    with MultinodeFixture(state, nova=nova, max_asid=1) as fixture:
+    with MultinodeFixture(
+        state, nova=nova, max_asid=1, halting_firmware=True
+    ) as fixture:
         clouds.append(fixture)
         yield fixture
         clouds.remove(fixture)
