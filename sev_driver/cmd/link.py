@@ -91,8 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.simplefilter("ignore")
     try:
         places = find_places()
-        print(f"Nova        {_version('nova'):12} {places.nova}")
-        print(f"sev_driver  {_version('sev_driver'):12} {places.sev_driver}")
+        _say(f"Nova        {_version('nova'):12} {places.nova}")
+        _say(f"sev_driver  {_version('sev_driver'):12} {places.sev_driver}")
         if options.remove:
             remove(places)
         elif options.check:
@@ -103,6 +103,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\n{error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _say(line: str) -> None:
+    """Print a line; a reader that goes away, such as ``head``, is no error.
+
+    :raises LinkError: it cannot be written
+    """
+    try:
+        print(line, flush=True)
+    except OSError as error:
+        # Python would report the same error once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise LinkError(
+                f"The output cannot be written: {error.strerror}."
+            ) from error
 
 
 def find_places() -> Places:
@@ -143,16 +159,14 @@ def check(places: Places) -> None:
         raise LinkError(_explain(places, error)) from error
     if not (isinstance(found, type) and issubclass(found, ComputeDriver)):
         raise LinkError(f"{DRIVER} is {found!r}, which is no compute driver.")
-    print(
-        f"nova-compute can load compute_driver = {DRIVER.removeprefix('nova.virt.')},"
-    )
-    print(f"from {sys.modules[MODULE].__file__}")
+    _say(f"nova-compute can load compute_driver = {DRIVER.removeprefix('nova.virt.')},")
+    _say(f"from {sys.modules[MODULE].__file__}")
 
 
 def link(places: Places) -> None:
     """Write the one file where it is needed, then check."""
     if _spec_exists():
-        print("Nothing to link: Nova finds the driver.")
+        _say("Nothing to link: Nova finds the driver.")
     else:
         try:
             places.link.parent.mkdir(exist_ok=True)
@@ -162,14 +176,14 @@ def link(places: Places) -> None:
                 f"Cannot write {places.link}: {error.strerror}.\n"
                 "Run this as a user who may change Nova's folder, mostly root."
             ) from error
-        print(f"Wrote {places.link}")
+        _say(f"Wrote {places.link}")
     check(places)
 
 
 def remove(places: Places) -> None:
     """Remove the one file, and what Python has compiled from it."""
     if not places.link.exists():
-        print(f"Nothing to remove: there is no {places.link}")
+        _say(f"Nothing to remove: there is no {places.link}")
         return
     if MARK not in places.link.read_text():
         raise LinkError(
@@ -180,7 +194,7 @@ def remove(places: Places) -> None:
         shutil.rmtree(places.link.parent)
     except OSError as error:
         raise LinkError(f"Cannot remove {places.link}: {error.strerror}.") from error
-    print(f"Removed {places.link}")
+    _say(f"Removed {places.link}")
 
 
 def _explain(places: Places, error: Exception) -> str:

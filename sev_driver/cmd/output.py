@@ -109,8 +109,9 @@ def width() -> int:
 
 def shows_colour() -> bool:
     """Return whether the standard output shows colours."""
-    dumb = os.environ.get("TERM") == "dumb"
-    return sys.stdout.isatty() and not dumb and not os.environ.get("NO_COLOR")
+    if sys.stdout is None or not sys.stdout.isatty():
+        return False
+    return os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
 
 
 def progress(program: str, text: str) -> None:
@@ -124,6 +125,8 @@ def say(program: str, text: str) -> None:
 
     A reader that goes away, such as ``head``, is no error; a full disk is.
     """
+    if sys.stdout is None:
+        refuse(program, "the output cannot be written: standard output is closed")
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal without the symbols still has the words beside them.
         sys.stdout.reconfigure(errors="replace")

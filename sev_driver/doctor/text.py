@@ -73,7 +73,7 @@ def finding_lines(
         yield from wrapped(finding.remedy, style.width, "→ ")
     if style.verbose:
         yield from wrapped(f"Reads {finding.check.reads}.", style.width)
-        yield from wrapped(f"See {manual}", style.width)
+        yield from wrapped(f"Manual: {manual}", style.width)
 
 
 def finding_json(finding: Finding, manual: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from sev_driver.doctor.host.libvirt import Questions
 from sev_driver.exceptions import DetectionError, MalformedFirmware
 from sev_driver.host import files, firmware, firmware_dirs, kernel, reader
 from sev_driver.host.domain_capabilities import DomainCapabilities
-from sev_driver.host.facts import HostFacts, Version
+from sev_driver.host.facts import VIRT_TYPES, HostFacts, Version
 from sev_driver.host.files import Source, Status, decoded
 
 
@@ -128,6 +128,7 @@ def _facts(
     options: Mapping[tuple[str, str], nova_conf.Option],
 ) -> HostFacts:
     option = options.get(("libvirt", "virt_type"))
+    asked = (option and option.value) or "kvm"
     processor = readers.processor(of).value
     machine = readers.text(
         of, "asked/kernel/machine", lambda: platform.machine().encode()
@@ -135,7 +136,8 @@ def _facts(
     facts = reader.read_facts(
         of,
         RecordedLibvirt(of, questions),
-        (option and option.value) or "kvm",
+        # Another one has a check of its own. The host is judged all the same.
+        asked if asked in VIRT_TYPES else "kvm",
         machine or "x86_64",
         processor.vendor_title if processor else "",
     )

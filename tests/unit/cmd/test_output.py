@@ -95,6 +95,61 @@ def test_full_disk_is_one_line(words: str, tmp_path: pathlib.Path) -> None:
     assert line.endswith("the output cannot be written: No space left on device")
 
 
+CHECK = "sev_driver.cmd.link --check"
+
+
+def test_link_names_a_full_disk_in_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", *CHECK.split()],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert ended.returncode == 1
+    assert ended.stderr.split("\n") == [
+        "",
+        "The output cannot be written: No space left on device.",
+        "",
+    ]
+
+
+@pytest.mark.parametrize(
+    "words", [CHECK, "sev_driver.cmd.doctor plan --property hw:mem_encryption=true"]
+)
+def test_reader_that_goes_away_is_no_error(words: str) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    ended = subprocess.run(
+        [sys.executable, "-m", *words.split()],
+        cwd=ROOT,
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(write)
+    assert ended.stderr == ""
+    assert ended.returncode in (0, 1)
+
+
+@pytest.mark.parametrize(
+    "words", ["doctor plan --property hw:mem_encryption=true", "doctor plan --json"]
+)
+def test_closed_standard_output_is_one_line(words: str) -> None:
+    module, *arguments = f"sev_driver.cmd.{words}".split()
+    command = [sys.executable, "-m", module, *arguments, "--property", "a=b"]
+    ended = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 2
+    (line,) = ended.stderr.splitlines()
+    assert line.endswith("the output cannot be written: standard output is closed")
+
+
 @pytest.mark.parametrize(
     ("terminal", "no_color", "colour"),
     [("xterm", "", True), ("dumb", "", False), ("xterm", "1", False)],

@@ -370,7 +370,7 @@ def values(evidence: Evidence, model: MemoryEncryptionModel) -> Outcome:
         return passed("each has a valid value")
     first = next(key for key in OPTIONS if key in wrong)
     form = OPTIONS[first].type
-    kind = "true or false" if isinstance(form, types.Boolean) else "a number"
+    kind = _number(form) if isinstance(form, types.Integer) else "true or false"
     seen = "; ".join(
         f"[{section}] {name} is {wrong[section, name].value!r}"
         for section, name in OPTIONS
@@ -380,6 +380,11 @@ def values(evidence: Evidence, model: MemoryEncryptionModel) -> Outcome:
         f"{seen}: nova-compute does not start with that",
         f"set it to {kind} in {place(evidence, *first)}, then restart nova-compute",
     )
+
+
+def _number(form: types.Integer) -> str:
+    """Say which numbers an option takes."""
+    return "a number" if form.min is None else f"a number of {form.min} or more"
 
 
 def _is_true(text: str) -> bool:

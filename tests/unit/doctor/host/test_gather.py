@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sev_driver.doctor.findings import Verdict
 from sev_driver.doctor.host import archive, nova_compute, ownership
 from sev_driver.doctor.host.archive import Archive, Failure, Recording
+from sev_driver.doctor.host.diagnosis import NODES, diagnose
 from sev_driver.doctor.host.evidence import Fact, Import, NovaCompute
 from sev_driver.doctor.host.gather import gather
 from sev_driver.doctor.host.libvirt import Nobody
@@ -141,6 +143,25 @@ def test_what_was_read_is_where_it_belongs() -> None:
     assert domain.model is MemoryEncryptionModel.AMD_SEV_ES
     assert found.nova_files["/gone"].absent
     assert found.memory.value is not None and found.memory.value.total_kib == 2048
+
+
+@pytest.mark.parametrize("virt_type", [b"lxc", b"kvn"])
+def test_host_is_judged_whatever_virt_type_nova_has(virt_type: bytes) -> None:
+    conf = b"[DEFAULT]\ncompute_driver=sev_driver.SEVDriver\n[libvirt]\nvirt_type="
+    intel = ANSWERS["files/proc/cpuinfo"].replace(b"AuthenticAMD", b"GenuineIntel")
+    absent = Failure("No such file or directory", 2)
+    answers = {name: absent for name in ANSWERS if name.startswith(KVM)} | {
+        "asked/nova/etc/nova/nova.conf": conf + virt_type,
+        "files/proc/cpuinfo": intel,
+    }
+    found = gather(Archive("", "", {**ANSWERS, **answers}), Nobody())
+    judged = diagnose(NODES, found, MemoryEncryptionModel.AMD_SEV)
+    failed = [
+        finding.check.id
+        for finding in judged.findings[MemoryEncryptionModel.AMD_SEV]
+        if finding.verdict is Verdict.FAIL
+    ]
+    assert failed == ["processor.vendor", "nova.virt-type"]
 
 
 @pytest.mark.parametrize("what", [b"[1, 2]", b"[1, [], true]", b'["/p", 3, true]'])

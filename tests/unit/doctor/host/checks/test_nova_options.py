@@ -48,6 +48,11 @@ def test_values(conf: str, verdict: Verdict, said: str) -> None:
         assert PATH in finding.remedy
 
 
+def test_number_out_of_range_is_named_with_the_range() -> None:
+    finding = judged("[sev]\naudit_interval = -3")[0]
+    assert finding.remedy.startswith("set it to a number of 0 or more in ")
+
+
 @pytest.mark.parametrize(
     ("conf", "stray", "meant"),
     [
