@@ -13,6 +13,7 @@ from sev_driver import safe_xml
 from sev_driver.doctor.cloud.facts import Flavor
 from sev_driver.domain import encryption
 from sev_driver.domain.launch_security import Policies
+from sev_driver.exceptions import printable
 from sev_driver.guest import request
 from sev_driver.guest.requirements import MACHINE_TYPE, VIRTIO_SCSI, GuestRequest
 from sev_driver.nova_release import NovaRelease
@@ -98,6 +99,8 @@ def _add_devices(devices: etree._Element, image: request.ImageProperties) -> Non
 def _add(
     parent: etree._Element, tag: str, text: str | None = None, **attributes: str
 ) -> etree._Element:
-    element = etree.SubElement(parent, tag, attributes)
+    # A user wrote the image's properties, and XML has no control characters.
+    shown = {name: printable(value) for name, value in attributes.items()}
+    element = etree.SubElement(parent, tag, shown)
     element.text = text
     return element

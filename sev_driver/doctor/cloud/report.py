@@ -13,7 +13,7 @@ from sev_driver.doctor.cloud.facts import Cloud, CloudSlots, Unavailable
 from sev_driver.doctor.cloud.plan import DryRun
 from sev_driver.doctor.findings import Finding, Verdict, exit_status
 from sev_driver.doctor.text import FORMAT, Origin, Style, finding_json, finding_lines
-from sev_driver.exceptions import Requirement
+from sev_driver.exceptions import Requirement, printable
 
 _PLAIN = Style(100)
 _WRONG = (Verdict.FAIL, Verdict.WARN)
@@ -147,7 +147,9 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 def plan_text(plan: DryRun, style: Style = _PLAIN) -> str:
     """Return what ``sev-doctor plan`` prints."""
-    title = f"Flavor {plan.flavor.name} with {plan.image.title}, on Nova {plan.nova}"
+    # Users name images: a terminal must not act on a name.
+    named = printable(f"Flavor {plan.flavor.name} with {plan.image.title}")
+    title = f"{named}, on Nova {plan.nova}"
     lines = [title, *_lines(plan.findings, style)]
     if plan.places:
         lines += ["", "Hosts"]

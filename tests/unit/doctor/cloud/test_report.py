@@ -32,6 +32,18 @@ def text(given: Cloud, quiet: bool = False, **style: bool) -> str:
 
 
 @pytest.mark.parametrize(
+    "key", ["hw_vif_model", "hw_video_model", "hw_machine_type", "hw_disk_bus", "x"]
+)
+def test_no_name_and_no_property_of_an_image_reaches_the_terminal(key: str) -> None:
+    forged = "\033[2J\n  forged"
+    asked = image(UEFI | {key: forged}, name=forged).asked
+    plan = dry_run.run(flavor(ON), asked, cloud(), NOBODY)
+    shown = report.plan_text(plan, Style(100, verbose=True))
+    assert "\033" not in shown
+    assert not any(line.strip() == "forged" for line in shown.splitlines())
+
+
+@pytest.mark.parametrize(
     ("given", "healthy"),
     [
         (cloud(), True),
