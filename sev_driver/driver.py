@@ -78,6 +78,7 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
 
     def init_host(self, host: str) -> None:
         super().init_host(host)
+        self._admission.hostname = host
         capabilities = self._tracker.current()
         startup_check.warn_of_preparation()
         if not nova_compat.installed_release().shows_guests_at_start:
@@ -377,5 +378,6 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
     ) -> None:
         if encryption_removed.warn_if_rebuild_disables_encryption(self._host, instance):
             launch_facts.forget(instance)
-        failed_rebuilds.note_destroy(instance)
+        if failed_rebuilds.note_destroy(instance):
+            self._admission.renew_record(instance)
         super().destroy(context, instance, *args, **kwargs)

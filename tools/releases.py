@@ -37,6 +37,7 @@ BY_RELEASE = (
     "slot_traits",
     "upgrades",
     "lost_image_record",
+    "encryption_record",
     "refused_rebuild",
 )
 DRIVERS = {"stock": "libvirt.LibvirtDriver", "ours": "sev_driver.SEVDriver"}

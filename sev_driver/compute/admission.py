@@ -20,7 +20,14 @@ from nova.virt.libvirt import utils as libvirt_utils
 from oslo_log import log as logging
 
 from sev_driver import conf
-from sev_driver.compute import doors, errors, new_host, nova_compat, slot_exchange
+from sev_driver.compute import (
+    doors,
+    encryption_record,
+    errors,
+    new_host,
+    nova_compat,
+    slot_exchange,
+)
 from sev_driver.compute import instance as guest_request
 from sev_driver.compute.capability_tracker import CapabilityTracker
 from sev_driver.compute.doors import Check, Door, ExistingDomain, Observed, Refusal
@@ -82,6 +89,8 @@ class Admission:
         self._errors = refusals
         preparation = conf.preparation(CONF, nova_compat.installed_release())
         self._is_prepared_for_stock = preparation.stock_models is not None
+        #: The name of this host in Nova.
+        self.hostname: str = CONF.host
 
     @contextlib.contextmanager
     def through(
@@ -92,6 +101,8 @@ class Admission:
         Yields its request, None for a plain guest, which is not checked. Errors of the
         driver in the body are translated to Nova's as well. By then the server has
         changed, so that the state is no longer rolled back.
+
+        After the body, the model is recorded if ``door.defines_domain``.
 
         :param args: the arguments of Nova's call of the door's method.
         :param kwargs: the keyword arguments of that call.
@@ -109,6 +120,7 @@ class Admission:
             else:
                 self._refuse_foreign(door, instance, foreign, call)
             yield None
+            self._record(door, instance)
             return
         with self._errors.translate_to(_nova_error(door.refusal, instance), instance):
             admitted = self._admit(door, instance, request, call())
@@ -121,6 +133,7 @@ class Admission:
                 yield request
         finally:
             _current.reset(token)
+        self._record(door, instance)
 
     def check(
         self, door: Door, instance: objects.Instance, *args: Any, **kwargs: Any
@@ -128,6 +141,24 @@ class Admission:
         """Check ``instance`` as :meth:`through` does, without a body."""
         with self.through(door, instance, *args, **kwargs):
             pass
+
+    def renew_record(self, instance: objects.Instance) -> bool:
+        """Record the model that ``instance`` asks for now; return whether it is new.
+
+        Never raises, because the guest has been started.
+        """
+        try:
+            return encryption_record.renew(instance, self.hostname)
+        except Exception:
+            encryption_record.warn(instance)
+            return False
+
+    def _record(self, door: Door, instance: objects.Instance) -> None:
+        if not door.defines_domain or not self.renew_record(instance):
+            return
+        if instance.task_state is None:
+            # Started with the host: Nova saves nothing after it.
+            encryption_record.save(instance)
 
     def admitted(
         self, instance: objects.Instance, *, has_old_guest: bool
@@ -162,9 +193,12 @@ class Admission:
         # At a resize, the flavor that the guest has may ask, unlike the new one.
         if guest_request.request_for(instance) is not None:
             return
-        domain = self._existing(instance)
-        model = None if domain is None else domain.any_model
-        if model is None:
+        domain = self._existing(instance) if door.has_domain else None
+        if domain is not None:
+            model = domain.any_model
+        else:
+            model = encryption_record.last_model(instance)
+        if model is None or guest_request.asked_before_resize(instance):
             return
         with self._errors.translate_to(_nova_error(door.refusal, instance), instance):
             requirements.refuse((requirements.lost_request(model),))
@@ -280,20 +314,7 @@ class Admission:
             if stock:
                 is_open = guest_request.leaves_machine_type_open(context, instance)
                 seen = dataclasses.replace(seen, leaves_machine_type_open=is_open)
-        if Check.PORTS in door.checks:
-            vifs = [given["vif"]] if "vif" in given else given.get("network_info")
-            users = guest_request.vhost_user_ports(vifs)
-            if users and guest_request.shares_memory(instance):
-                users = ()
-            seen = dataclasses.replace(
-                seen,
-                ports=guest_request.passthrough_ports(vifs),
-                unshared_ports=users,
-            )
-        if Check.DISKS in door.checks:
-            devices = given.get("block_device_info")
-            disks = guest_request.disks(instance, request, devices)
-            seen = dataclasses.replace(seen, disks=disks)
+        seen = _with_devices(door, instance, request, given, seen)
         if door.has_domain:
             seen = dataclasses.replace(seen, domain=self._existing(instance))
         return seen
@@ -368,6 +389,35 @@ class Admission:
         guest = self._nova_host.get_guest(instance)
         found: str = guest.get_xml_desc(dump_inactive=True)
         return found
+
+
+def _with_devices(
+    door: Door,
+    instance: objects.Instance,
+    request: GuestRequest,
+    given: dict[str, Any],
+    seen: Observed,
+) -> Observed:
+    """Return ``seen`` with the ports, disks and shares that the door's checks need."""
+    if Check.PORTS in door.checks:
+        vifs = [given["vif"]] if "vif" in given else given.get("network_info")
+        users = guest_request.vhost_user_ports(vifs)
+        if users and guest_request.shares_memory(instance):
+            users = ()
+        seen = dataclasses.replace(
+            seen,
+            ports=guest_request.passthrough_ports(vifs),
+            unshared_ports=users,
+        )
+    if Check.DISKS in door.checks:
+        devices = given.get("block_device_info")
+        disks = guest_request.disks(instance, request, devices)
+        seen = dataclasses.replace(seen, disks=disks)
+    if Check.SHARES in door.checks:
+        seen = dataclasses.replace(
+            seen, has_share=guest_request.has_share(instance, given)
+        )
+    return seen
 
 
 def _with_inputs(

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Check that running guests are encrypted as requested."""
+"""Check that running guests are encrypted as requested, and that this is recorded."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from nova.conf import CONF
 from oslo_log import log as logging
 
 from sev_driver import conf
-from sev_driver.compute import foreign_guests
+from sev_driver.compute import encryption_record, foreign_guests
 from sev_driver.compute import instance as guest_request
 from sev_driver.domain import verify
+from sev_driver.domain.xml import parse_domain
 from sev_driver.exceptions import DomainXMLError, EncryptionLost, PolicyTooWeak
 
 LOG = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class Audit:
             # A failure for one instance must not hide the others.
             try:
                 self._check(instance)
+                self._record(instance, hostname)
             except nova_exception.InstanceNotFound:
                 continue  # in libvirt, or by now in Nova's database
             except DomainXMLError as error:
@@ -95,6 +97,30 @@ class Audit:
             inputs = guest_request.launch_inputs_for(instance)
             expected = conf.launch_security(CONF, request.model, inputs)
             verify.verify_domain(expected, xml, runs=True)
+
+    def _record(self, instance: objects.Instance, hostname: str) -> None:
+        """Record the model of a guest that an earlier version has started.
+
+        Also remove a record that is out of date, because Nova's own driver has since
+        started the guest in the clear.
+        """
+        if instance.task_state is not None:
+            return
+        if not encryption_record.is_outdated(instance, hostname):
+            return
+        guest = self._host.get_guest(instance)
+        if not guest.is_active():
+            return
+        domain = parse_domain(guest.get_xml_desc())
+        is_encrypted = domain.find("./launchSecurity") is not None
+        # The list may be old, and saving replaces what Nova has stored since then.
+        instance.refresh()
+        if instance.host != hostname or is_encrypted is not encryption_record.asks(
+            instance
+        ):
+            return
+        if encryption_record.renew(instance, hostname):
+            encryption_record.save(instance)
 
     def _verify_and_report(self, instance: objects.Instance) -> None:
         try:

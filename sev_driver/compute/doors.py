@@ -48,13 +48,16 @@ class Check(enum.Enum):
     PORTS = "ports"
     #: The buses of the server's disks and volumes.
     DISKS = "disks"
+    #: Whether a share (virtiofs) is attached to the server.
+    SHARES = "shares"
     #: The devices of the existing domain that Nova keeps.
     DOMAIN = "existing domain"
     #: Whether the existing XML, with which the guest will start, is encrypted.
     XML = "existing XML"
     #: Whether the new host would start the guest encrypted as on this one.
     NEW_HOST = "new host"
-    #: Whether a guest whose server no longer asks for encryption was encrypted.
+    #: Whether a guest whose server no longer asks for encryption was encrypted: by its
+    #: domain, or if it has none here, by the record with the server.
     RECORD = "record of the image"
     #: The launch inputs in metadata, image and flavor; also of plain guests.
     INPUTS = "launch inputs"
@@ -103,9 +106,14 @@ class Door:
     keeps_boot_bus: bool = False
     #: True if libvirt has a domain of the guest before the operation.
     has_domain: bool = True
+    #: True if the operation defines the guest's domain. Then the guest's model is
+    #: recorded with the server: see encryption_record.
+    defines_domain: bool = False
 
 
 _DEVICES: Final = frozenset((Check.PORTS, Check.DISKS))
+# Shares are not among them: a new server has none, and Nova does not rebuild, shelve or
+# evacuate a server that has one.
 _STARTS: Final = _DEVICES | {Check.REQUEST, Check.HOST, Check.SLOT, Check.INPUTS}
 
 _NEW_SERVER: Final = "make a new server of the image"
@@ -114,7 +122,7 @@ _SHELVE: Final = "shelve and unshelve the server"
 SPAWN = Door(
     "spawn",
     "Creation, evacuation, unshelve, and the second half of a rebuild",
-    _STARTS,
+    _STARTS | {Check.RECORD},
     Refusal.BUILD,
     (
         "manager._build_and_run_instance",
@@ -125,6 +133,7 @@ SPAWN = Door(
     keeps_boot_bus=True,
     has_domain=False,
     has_new_slot=True,
+    defines_domain=True,
 )
 REBUILD = Door(
     "rebuild",
@@ -138,11 +147,12 @@ REBUILD = Door(
 HARD_REBOOT = Door(
     "_hard_reboot",
     "Hard reboot, start, and start of the host",
-    _STARTS | {Check.DOMAIN, Check.RECORD},
+    _STARTS | {Check.SHARES, Check.DOMAIN, Check.RECORD},
     callers=("driver.reboot", "driver.power_on", "driver.resume_state_on_host_boot"),
     remedy=_SHELVE,
     stays_here=True,
     keeps_boot_bus=True,
+    defines_domain=True,
 )
 SOFT_REBOOT = Door(
     "_soft_reboot",
@@ -158,6 +168,7 @@ POWER_OFF_FOR_RESCUE = Door(
             Check.REQUEST,
             Check.HOST,
             Check.SLOT,
+            Check.SHARES,
             Check.DOMAIN,
             Check.RECORD,
             Check.INPUTS,
@@ -176,11 +187,12 @@ POWER_OFF_FOR_RESCUE = Door(
 RESCUE = Door(
     "rescue",
     "Rescue",
-    _STARTS | {Check.DOMAIN, Check.RECORD},
+    _STARTS | {Check.SHARES, Check.DOMAIN, Check.RECORD},
     callers=("manager.rescue_instance",),
     remedy=_SHELVE,
     stays_here=True,
     keeps_boot_bus=True,
+    defines_domain=True,
 )
 UNRESCUE = Door(
     "unrescue",
@@ -190,6 +202,7 @@ UNRESCUE = Door(
     remedy=_SHELVE,
     stays_here=True,
     keeps_boot_bus=True,
+    defines_domain=True,
 )
 #: The guest is destroyed afterwards: unshelve would find no trace of its encryption.
 #: Nor could its owner correct launch inputs: the metadata of a shelved server is fixed.
@@ -203,7 +216,15 @@ MIGRATE = Door(
     "migrate_disk_and_power_off",
     "Resize and cold migration, on the old host",
     # The host is not checked, because the guest leaves it.
-    _DEVICES | {Check.REQUEST, Check.SLOT, Check.NEW_HOST, Check.RECORD, Check.INPUTS},
+    _DEVICES
+    | {
+        Check.REQUEST,
+        Check.SLOT,
+        Check.SHARES,
+        Check.NEW_HOST,
+        Check.RECORD,
+        Check.INPUTS,
+    },
     Refusal.ROLLBACK,
     ("manager._resize_instance",),
     keeps_boot_bus=True,
@@ -212,22 +233,24 @@ MIGRATE = Door(
 FINISH_MIGRATION = Door(
     "finish_migration",
     "Resize and cold migration, on the new host",
-    _STARTS,
+    _STARTS | {Check.SHARES},
     callers=("manager._finish_resize",),
     keeps_boot_bus=True,
     has_new_slot=True,
+    defines_domain=True,
 )
 REVERT = Door(
     "finish_revert_migration",
     "Resize and cold migration, reverted",
     # The slot is not checked: it may still be allocated to the migration.
-    _DEVICES | {Check.REQUEST, Check.HOST, Check.INPUTS},
+    _DEVICES | {Check.REQUEST, Check.HOST, Check.SHARES, Check.INPUTS},
     callers=(
         "manager._init_instance",
         "manager._finish_revert_resize",
         "manager._finish_revert_snapshot_based_resize_at_source",
     ),
     keeps_boot_bus=True,
+    defines_domain=True,
 )
 SUSPEND = Door(
     "suspend",
@@ -399,10 +422,11 @@ class Observed:
     ``new_host_lost_slots`` is true if the new host has this driver, but no longer
     offers slots. ``is_prepared_for_stock`` is true if this host is prepared for Nova's
     own driver. ``unshared_ports`` are the ids of vhost-user ports of a guest without
-    shared memory. ``image_model`` is the model that the image names, and ``release``
-    the installed Nova. ``inputs`` are the launch inputs, ``takes_inputs`` is true if
-    nova.conf allows them, ``snp_policy`` is its policy, and ``topology`` is read if a
-    policy depends on it.
+    shared memory. ``has_share`` is true if a share is attached to the server.
+    ``image_model`` is the model that the image names, and ``release`` the installed
+    Nova. ``inputs`` are the launch inputs, ``takes_inputs`` is true if nova.conf allows
+    them, ``snp_policy`` is its policy, and ``topology`` is read if a policy depends on
+    it.
     """
 
     host: HostCapabilities | None = None
@@ -412,6 +436,7 @@ class Observed:
     ports: tuple[Setting, ...] = ()
     unshared_ports: tuple[str, ...] = ()
     disks: Sequence[Disk] = ()
+    has_share: bool = False
     domain: ExistingDomain | None = None
     has_run: bool = False
     leaves_machine_type_open: bool = False
@@ -490,6 +515,8 @@ def _device_sources(
         yield requirements.check_vhost_user(request, seen.unshared_ports)
     if Check.DISKS in door.checks:
         yield forbidden_devices.check_disks(request, seen.disks)
+    if Check.SHARES in door.checks:
+        yield forbidden_devices.check_shares(request, has_share=seen.has_share)
     if Check.DOMAIN in door.checks and seen.domain is not None:
         # Nova keeps the domain's host devices, but creates its disks again.
         found = forbidden_devices.check_domain(request, seen.domain.root)

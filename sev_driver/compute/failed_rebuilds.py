@@ -96,11 +96,16 @@ def _rebuild_of(instance: objects.Instance) -> Rebuild | None:
     return rebuild if rebuild and rebuild.server == instance.uuid else None
 
 
-def note_destroy(instance: objects.Instance) -> None:
-    """Record that the guest is destroyed: from now on the new image is valid."""
+def note_destroy(instance: objects.Instance) -> bool:
+    """Note that a guest is destroyed; return whether it is rebuilt on this host.
+
+    If so, the new image is valid from now on.
+    """
     rebuild = _rebuild_of(instance)
-    if rebuild is not None:
-        rebuild.is_destroyed = True
+    if rebuild is None:
+        return False
+    rebuild.is_destroyed = True
+    return True
 
 
 def watch(manager: Any) -> None:

@@ -128,6 +128,12 @@ def _refuse_wrong(inputs: LaunchInputs, model: AnyModel | None) -> None:
     requirements.refuse(found)
 
 
+def asked_before_resize(instance: objects.Instance) -> bool:
+    """Return whether ``instance`` is being resized from a flavor that asks."""
+    old = instance.old_flavor
+    return old is not None and request_with_flavor(old, instance) is not None
+
+
 def image_model(instance: objects.Instance) -> str | None:
     """Return the ``hw_mem_encryption_model`` that Nova stores with ``instance``."""
     named: str | None = instance.system_metadata.get(
@@ -270,6 +276,19 @@ def shares_memory(instance: objects.Instance) -> bool:
 
 #: The size of x86's small pages in KiB.
 _SMALL_PAGE_KIB = 4
+
+
+def has_share(instance: objects.Instance, given: Mapping[str, Any]) -> bool:
+    """Return whether a share (virtiofs) is attached to ``instance``.
+
+    :param given: the arguments of Nova's call. Not every call has the shares.
+    """
+    shares = given.get("share_info")
+    kind = getattr(objects, "ShareMappingList", None)  # since Nova 31
+    if shares is None and kind is not None:
+        context = given.get("context") or nova_context.get_admin_context()
+        shares = kind.get_by_instance_uuid(context, instance.uuid)
+    return bool(shares)
 
 
 def has_run(instance: objects.Instance) -> bool:

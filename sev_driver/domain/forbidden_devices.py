@@ -42,6 +42,23 @@ def check_disks(request: GuestRequest, disks: Sequence[Disk]) -> tuple[Violation
     )
 
 
+#: vhost-user-fs has no iommu_platform, which QEMU sets on each virtio device of an
+#: encrypted guest.
+_NO_SHARE = UnmetRequirement(
+    Requirement.NO_SHARE,
+    "a share (virtiofs) is attached to the server",
+    "detach the share",
+)
+
+
+def check_shares(request: GuestRequest, *, has_share: bool) -> tuple[Violation, ...]:
+    """Return a violation if a share is attached to the server.
+
+    :param has_share: true if one is.
+    """
+    return _violations(request, [_NO_SHARE] if has_share else [])
+
+
 def check_domain(request: GuestRequest, root: etree._Element) -> tuple[Violation, ...]:
     """Return a violation for each device that an encrypted guest cannot have.
 
@@ -129,13 +146,7 @@ def _findings(
             "use a port of vnic type normal",
         )
     elif device.tag == "filesystem":
-        # vhost-user-fs has no iommu_platform, which QEMU sets on each virtio device of
-        # an encrypted guest.
-        yield UnmetRequirement(
-            Requirement.NO_SHARE,
-            "a share (virtiofs) is attached to the server",
-            "detach the share",
-        )
+        yield _NO_SHARE
     elif device.tag == "disk":
         yield from _disk_findings(Disk(_device_name(device), _bus(device)))
 

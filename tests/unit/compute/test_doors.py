@@ -184,6 +184,20 @@ def test_a_disk_on_ide_is_refused_wherever_disks_are_given(door: Door) -> None:
     assert found == ([Requirement.NO_IDE] if asked else [])
 
 
+@pytest.mark.parametrize("door", doors.DOORS, ids=lambda door: door.method)
+def test_share_is_refused_wherever_a_server_with_one_can_pass(door: Door) -> None:
+    can_pass = (
+        doors.HARD_REBOOT,
+        doors.POWER_OFF_FOR_RESCUE,
+        doors.RESCUE,
+        doors.MIGRATE,
+        doors.FINISH_MIGRATION,
+        doors.REVERT,
+    )
+    found = refused(door, has_share=True)
+    assert found == ([Requirement.NO_SHARE] if door in can_pass else [])
+
+
 @pytest.mark.parametrize(
     "door", [doors.HARD_REBOOT, doors.RESCUE], ids=lambda door: door.method
 )

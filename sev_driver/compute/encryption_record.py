@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Record with each encrypted server its model, and the host where it was last defined.
+
+A server can lose its request: nova-conductor refuses a rebuild, and Nova keeps the new
+image's properties. The guest's domain then shows that it was encrypted. If there is no
+domain, as in an evacuation, only this record does. Plain servers have no record.
+
+The record is in Nova's system_metadata, which users cannot change, and of which Nova
+(27 to 34) only replaces the properties of the image. It is out of date if another
+driver has rebuilt or resized the server on another host; so it names its host.
+"""
+
+from __future__ import annotations
+
+from nova import exception as nova_exception
+from nova import objects
+from nova.compute import vm_states
+from oslo_log import log as logging
+
+from sev_driver.compute import instance as guest_request
+from sev_driver.model import AnyModel, ForeignModel, MemoryEncryptionModel
+
+LOG = logging.getLogger(__name__)
+
+#: Two keys, because a host name alone can have the 255 characters of a value.
+_MODEL = "sev_driver_model"
+_HOST = "sev_driver_host"
+
+_SHELVED = frozenset((vm_states.SHELVED, vm_states.SHELVED_OFFLOADED))
+
+
+def last_model(instance: objects.Instance) -> AnyModel | None:
+    """Return the model that ``instance`` was encrypted with on its last host.
+
+    :return: None if it was not encrypted there, or if that is unknown.
+    """
+    found = instance.system_metadata
+    if _MODEL not in found or found.get(_HOST) != _last_host(instance):
+        return None
+    return _model(found[_MODEL])
+
+
+def asks(instance: objects.Instance) -> bool:
+    """Return whether ``instance`` asks for encryption with any model."""
+    return _asked(instance) is not None
+
+
+def is_outdated(instance: objects.Instance, hostname: str) -> bool:
+    """Return whether the record is not the one of a guest that was defined here.
+
+    :param hostname: this host.
+    """
+    record, found = _record(instance, hostname), instance.system_metadata
+    return any(found.get(key) != value for key, value in record.items())
+
+
+def renew(instance: objects.Instance, hostname: str) -> bool:
+    """Record the model that ``instance`` asks for now; return whether that is a change.
+
+    Nova saves the record with the rest of the instance.
+
+    :param hostname: this host, where the guest's domain has been defined.
+    """
+    if not is_outdated(instance, hostname):
+        return False
+    for key, value in _record(instance, hostname).items():
+        if value is None:
+            instance.system_metadata.pop(key, None)
+        else:
+            instance.system_metadata[key] = value
+    return True
+
+
+def save(instance: objects.Instance) -> None:
+    """Save a renewed record, unless an operation on the server has begun.
+
+    Nova saves all of the system_metadata: an operation may just have changed it. Never
+    raises, because the guest runs.
+    """
+    try:
+        instance.save(expected_task_state=[None])
+    except (
+        nova_exception.InstanceNotFound,
+        nova_exception.UnexpectedTaskStateError,
+    ) as error:
+        LOG.debug("The record is not saved: %s", error, instance=instance)
+    except Exception:
+        warn(instance)
+
+
+def warn(instance: objects.Instance) -> None:
+    """Log that the record could not be renewed."""
+    LOG.warning(
+        "Cannot record the guest's encryption with the server.",
+        exc_info=True,
+        instance=instance,
+    )
+
+
+def _record(instance: objects.Instance, hostname: str) -> dict[str, str | None]:
+    model = _asked(instance)
+    if model is None:
+        return {_MODEL: None, _HOST: None}
+    return {_MODEL: model.value, _HOST: hostname}
+
+
+def _asked(instance: objects.Instance) -> AnyModel | None:
+    request = guest_request.request_for(instance)
+    if request is not None:
+        return request.model
+    foreign = guest_request.foreign_request_for(instance)
+    return None if foreign is None else foreign.model
+
+
+def _last_host(instance: objects.Instance) -> str | None:
+    """Return the host where the guest was last: its own, until it has a new one."""
+    host: str | None = instance.host
+    if instance.vm_state in _SHELVED:
+        host = instance.system_metadata.get("shelved_host")
+    return host
+
+
+def _model(value: str) -> AnyModel:
+    for kind in (MemoryEncryptionModel, ForeignModel):
+        if value in [each.value for each in kind]:
+            return kind(value)
+    # A later sev_driver wrote it. The guest was encrypted, that is what counts.
+    return MemoryEncryptionModel.AMD_SEV
