@@ -39,7 +39,11 @@ from sev_driver.guest import launch_inputs, operations, requirements
 from sev_driver.guest.requirements import ForeignRequest, GuestRequest
 from sev_driver.host import kernel
 from sev_driver.model import HOST_TRAIT
-from sev_driver.placement.allocations import check_foreign_allocation, slot_providers
+from sev_driver.placement.allocations import (
+    check_foreign_allocation,
+    slot_providers,
+    without_slots_elsewhere,
+)
 
 LOG = logging.getLogger(__name__)
 
@@ -299,6 +303,9 @@ class Admission:
             seen = dataclasses.replace(seen, host=self._tracker.current())
         if Check.SLOT in door.checks:
             allocations, name = self._slot(instance, given)
+            if door is doors.SPAWN and allocations and instance.host != self.hostname:
+                node = self._nova_host.get_hostname()
+                allocations = without_slots_elsewhere(allocations, name, node)
             seen = dataclasses.replace(
                 seen, allocations=allocations, provider_name=name
             )

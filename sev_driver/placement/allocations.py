@@ -10,6 +10,7 @@ from typing import Any
 
 from sev_driver.exceptions import Requirement, Violation
 from sev_driver.guest.requirements import ForeignRequest, GuestRequest, UnmetRequirement
+from sev_driver.model import MemoryEncryptionModel
 from sev_driver.placement import providers
 
 #: os_resource_classes.MEM_ENCRYPTION_CONTEXT
@@ -94,6 +95,27 @@ def _resources(record: dict[str, Any], provider: str) -> dict[str, int]:
 def slot_providers(allocations: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return the uuids of the providers whose slots one server holds."""
     return [uuid for uuid, each in allocations.items() if SLOT in each["resources"]]
+
+
+def without_slots_elsewhere(
+    allocations: Mapping[str, Mapping[str, Any]],
+    provider_name: Callable[[str], str],
+    node: str,
+) -> dict[str, Mapping[str, Any]]:
+    """Return a server's allocations without the slots of other hosts.
+
+    During an evacuation, it still holds the slot on the host that has failed.
+
+    :param provider_name: returns a provider's name by its uuid.
+    :param node: the name of this host's root provider.
+    """
+    names = providers.ProviderNames(node, on_root=True)
+    here = {node, *(names.child(model) for model in MemoryEncryptionModel)}
+    return {
+        uuid: record
+        for uuid, record in allocations.items()
+        if SLOT not in record["resources"] or provider_name(uuid) in here
+    }
 
 
 def check_allocation(

@@ -107,6 +107,20 @@ def test_corrected_server_is_evacuated_encrypted(cloud: Cloud) -> None:
     cloud._delete_server(server)
 
 
+def test_evacuation_without_a_slot_on_the_new_host_is_refused(cloud: Cloud) -> None:
+    """Nova's scheduler still has the refused image; the slot is the old host's."""
+    image = cloud.image("asks-alone", **ASKED_BY_IMAGE)
+    server = cloud.server(image, cloud.flavor("asks-nothing"), host=COMPUTE)
+    refuse_rebuild(cloud, server)
+    cloud.act(server, {"rebuild": {"imageRef": image}}, "ACTIVE")
+
+    evacuate(cloud, server, "ERROR")
+
+    assert cloud.defined == []
+    assert "the server has no slot in Placement" in cloud.fault(server)
+    cloud._delete_server(server)
+
+
 def test_evacuation_of_a_server_that_asks_renews_the_record(cloud: Cloud) -> None:
     server = boot(cloud)
     evacuate(cloud, server, "SHUTOFF")

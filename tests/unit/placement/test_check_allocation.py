@@ -73,3 +73,19 @@ def test_foreign_model_needs_a_slot_of_its_own(allocations: Any, holds: bool) ->
 def test_a_guest_without_any_allocation_has_no_slot() -> None:
     no_slot = [(Requirement.SLOT, Fault.REQUEST)]
     assert check(MemoryEncryptionModel.AMD_SEV, {}) == no_slot
+
+
+@pytest.mark.parametrize(
+    ("node", "kept"),
+    [
+        ("node1", {"root", "sev", "snp"}),
+        ("node1_amd", {"root"}),
+        ("node2", {"root"}),
+    ],
+)
+def test_slots_of_the_host_that_has_failed_are_left_out(
+    node: str, kept: set[str]
+) -> None:
+    held = {"root": CPU, "sev": SLOT, "snp": SLOT}
+    found = pools.without_slots_elsewhere(held, NAMES.__getitem__, node)
+    assert set(found) == kept
