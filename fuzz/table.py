@@ -15,6 +15,7 @@ MODULES = (
     "conclusion_target",
     "doctor_targets",
     "domain_targets",
+    "inputs_targets",
     "guest_targets",
 )
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable
 
 from oslo_config import cfg, types
@@ -531,11 +532,15 @@ def policies(conf: cfg.ConfigOpts) -> Policies:
     """
     group = conf.sev
     try:
-        return Policies(
+        return _policies(
             group.sev_policy, group.sev_es_policy, group.snp_policy, group.allow_debug
         )
     except cfg.ConfigFileValueError as error:
         raise ConfigurationError(str(error)) from error
+
+
+#: They are needed at each launch, and always the same.
+_policies = functools.lru_cache(maxsize=4)(Policies)
 
 
 def launch_security(

@@ -84,7 +84,8 @@ def launch_inputs_for(
     """
     flavor = flavor or instance.flavor
     if not (
-        launch_inputs.are_given(instance.metadata, flavor.extra_specs)
+        launch_inputs.are_given(instance.metadata)
+        or launch_inputs.are_given(flavor.extra_specs, other=model_selection.MODEL_KEY)
         or launch_inputs.are_given(instance.system_metadata, prefix="image_")
     ):
         return NO_INPUTS

@@ -140,19 +140,20 @@ class LaunchInputs:
 NO_INPUTS: Final = LaunchInputs()
 
 
-def are_given(*sources: Mapping[str, str], prefix: str = "") -> bool:
+def are_given(keys: Iterable[str], prefix: str = "", other: str = "") -> bool:
     """Return whether a key looks like a launch input.
 
     For guests without launch inputs, this is the only check.
 
+    :param keys: those of a server's metadata, a flavor or an image.
     :param prefix: what precedes the keys.
+    :param other: a key that is not counted.
     """
     prefixes = tuple(prefix + each for each in _PREFIXES)
-    others = (prefix + launched.PREFIX, prefix + PREFIX + _MODEL)
+    written = prefix + launched.PREFIX
     return any(
-        key.startswith(prefixes) and not key.startswith(others)
-        for source in sources
-        for key in source
+        key.startswith(prefixes) and key != other and not key.startswith(written)
+        for key in keys
     )
 
 

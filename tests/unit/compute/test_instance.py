@@ -371,8 +371,10 @@ def test_launch_inputs_of_an_instance() -> None:
 
 
 def test_instance_without_launch_inputs() -> None:
-    guest = instance({"sev:model": "amd-sev-snp"}, hw_firmware_type="uefi")
+    guest = instance({"hw:mem_encryption": "true"}, hw_firmware_type="uefi")
     # Of other instances Nova need not have loaded it.
     del guest._obj_user_data
     guest.metadata = {"sev:launched_digest": "00"}
     assert guest_request.launch_inputs_for(guest) is NO_INPUTS
+    by_flavor = instance({"sev:model": "amd-sev-snp"})
+    assert guest_request.launch_inputs_for(by_flavor) is NO_INPUTS

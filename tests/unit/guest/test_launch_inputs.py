@@ -171,6 +171,7 @@ def test_all_faults_at_once() -> None:
         ("sev:id_auth", "sev:id_auth_0"),
         ("sev:id_auth_01", "sev:id_auth_0"),
         ("sev:", "sev:host_data, sev:policy, sev:id_block or sev:id_auth_0"),
+        ("sev:model", "sev:host_data, sev:policy, sev:id_block or sev:id_auth_0"),
         ("sev:whatever", "sev:host_data, sev:policy, sev:id_block or sev:id_auth_0"),
     ],
 )
@@ -222,19 +223,24 @@ def test_keys_of_others(sources: tuple[dict[str, str], ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sources", "expected"),
+    ("keys", "expected"),
     [
-        ([{"mine": "x"}, {"sev:model": "x"}], False),
-        ([{"sev:launched_digest": "x"}], False),
-        ([{"sev:policy": ""}, {}], True),
-        ([{}, {"sev_host_data": ""}], True),
+        ([], False),
+        (["mine", "hw:mem_encryption", "se"], False),
+        (["sev:launched_digest"], False),
+        (["mine", "sev:policy"], True),
+        (["sev_host_data"], True),
+        (["sev:model"], True),
     ],
 )
-def test_are_given(sources: list[dict[str, str]], *, expected: bool) -> None:
-    assert launch_inputs.are_given(*sources) is expected
-    stored = [{f"image_{k}": v for k, v in each.items()} for each in sources]
-    assert launch_inputs.are_given(*stored, prefix="image_") is expected
-    assert launch_inputs.are_given(*stored) is False
+def test_are_given(keys: list[str], *, expected: bool) -> None:
+    assert launch_inputs.are_given(keys) is expected
+    stored = [f"image_{key}" for key in keys]
+    assert launch_inputs.are_given(stored, prefix="image_") is expected
+    assert launch_inputs.are_given(stored) is False
+    assert launch_inputs.are_given(keys, other="sev:model") is (
+        expected and keys != ["sev:model"]
+    )
 
 
 def test_property_that_nova_has_cut() -> None:
