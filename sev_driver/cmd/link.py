@@ -16,6 +16,7 @@ It imports nothing of sev_driver, so that it can be run by its path as well.
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import importlib.metadata
 import importlib.util
@@ -28,6 +29,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 DRIVER = "nova.virt.sev_driver.SEVDriver"
 MODULE = "nova.virt.sev_driver"
@@ -374,5 +376,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _run() -> NoReturn:
+    """Run as a program of its own, in half the time that :func:`main` takes.
+
+    Nova's modules are many objects, all of which stay until the end. Python need not
+    look for garbage among them meanwhile, nor take them apart before it exits.
+    """
+    gc.disable()
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    _run()

@@ -3,6 +3,7 @@
 """sev-driver-link: what it says of a Nova that cannot be imported, and of removal."""
 
 import importlib.metadata
+import subprocess
 import sys
 from pathlib import Path
 
@@ -128,3 +129,12 @@ def test_package_of_a_file_is_what_the_distribution_says(tmp_path: Path) -> None
     ours.touch()
     assert link._package(ours) is None
     assert link._package(tmp_path / "missing") is None
+
+
+def test_program_of_its_own_prints_all_and_exits_with_the_status() -> None:
+    """sev-doctor runs it so: from its standard input, by the Python of nova-compute."""
+    command = [sys.executable, "-I", "-S", "-", "--check"]
+    source = Path(link.__file__).read_text()
+    ended = subprocess.run(command, input=source, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert f"Nova is not installed for {sys.executable}." in ended.stderr
