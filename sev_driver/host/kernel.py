@@ -273,10 +273,15 @@ def read_kernel_log(of: Source = LOCAL) -> tuple[str, ...]:
     return tuple(text.splitlines())
 
 
-def read_psp_failure(of: Source = LOCAL) -> str | None:
-    """Return the log's line about a failure of the secure processor, else None."""
+def read_psp_failure(of: Source = LOCAL, earlier: str | None = None) -> str | None:
+    """Return the log's line about a failure of the secure processor, else None.
+
+    :param earlier: the line that was found before. The kernel may have overwritten it,
+        so it counts until a later line says that the secure processor works.
+    """
     lines = _or_none(lambda: read_kernel_log(of)) or ()
-    return kernel_log.psp_failure(lines, SEV_SNP)
+    known = () if earlier is None else (earlier,)
+    return kernel_log.psp_failure((*known, *lines), SEV_SNP)
 
 
 def open_kernel_log() -> io.FileIO:

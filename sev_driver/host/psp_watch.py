@@ -20,7 +20,8 @@ class PspWatch:
 
     The device of the log stays open at the log's end, so that a look usually costs one
     read, which finds nothing. The whole log, of hundreds of records, is read again only
-    after a new record that concerns SEV.
+    after a new record that concerns SEV. A failure that the kernel has overwritten by
+    then counts until a record says that the secure processor works.
     """
 
     def __init__(self) -> None:
@@ -39,7 +40,7 @@ class PspWatch:
                 self._close()
                 return None
             if has_news:
-                self._failure = kernel.read_psp_failure()
+                self._failure = kernel.read_psp_failure(earlier=self._failure)
             return self._failure
 
     def _has_news(self) -> bool:

@@ -27,14 +27,19 @@ class Log:
         monkeypatch.setattr(kernel, "KERNEL_LOG", path)
         read = kernel.read_psp_failure
 
-        def read_psp_failure() -> str | None:
+        def read_psp_failure(earlier: str | None) -> str | None:
             self.reads += 1
-            found = read()
+            found = read(earlier=earlier)
             self.add(self.meanwhile)
             self.meanwhile = ""
             return found
 
         monkeypatch.setattr(kernel, "read_psp_failure", read_psp_failure)
+
+    def overwrite(self) -> None:
+        """Let the ring buffer lose all records."""
+        size = self.path.stat().st_size
+        self.path.write_text("\n" * size)
 
     def add(self, records: str) -> None:
         with self.path.open("a") as file:
@@ -76,6 +81,19 @@ def test_a_repair_is_found(log: Log) -> None:
     watch = PspWatch()
     assert watch.failure()
     log.add("6,4,9100000,-;ccp 0000:42:00.1: sev enabled\n" + WELL)
+    assert watch.failure() is None
+
+
+def test_a_failure_that_was_overwritten_counts_until_a_repair(log: Log) -> None:
+    log.add(FAILED)
+    watch = PspWatch()
+    failure = watch.failure()
+    log.overwrite()
+    assert watch.failure() == failure
+    log.add("6,4,9100000,-;kvm_amd: SEV enabled (ASIDs 1 - 99)\n")
+    assert watch.failure() == failure
+    assert log.reads == 2
+    log.add("6,5,9200000,-;ccp 0000:42:00.1: sev enabled\n" + WELL)
     assert watch.failure() is None
 
 
