@@ -30,7 +30,12 @@ class MeasureError(RuntimeError):
 def on_host(site: Site, module: str, *arguments: str) -> str:
     """What a module of ours prints that runs beside a cloud's libvirtd."""
     restarts = Restarts(site.cloud)
-    where = [f"PYTHONPATH={ROOT}", f"LIBVIRT_DEFAULT_URI={restarts.host.uri}"]
+    where = [
+        f"PYTHONPATH={ROOT}",
+        f"LIBVIRT_DEFAULT_URI={restarts.host.uri}",
+        # Like Nova's, our modules are compiled once, as pip does for a package.
+        "PYTHONDONTWRITEBYTECODE=",
+    ]
     try:
         return restarts.run("env", *where, sys.executable, "-m", module, *arguments)
     except subprocess.CalledProcessError as error:

@@ -289,16 +289,19 @@ def arguments(
     """
     if not args and not kwargs:
         return {}
-    bound = _SIGNATURES[method].bind(None, *args, **kwargs)
+    bound = _signature(method).bind(None, *args, **kwargs)
     return dict(bound.arguments)
 
 
-_SIGNATURES: Final = {
-    name: inspect.signature(method)
-    for name, method in inspect.getmembers(
-        libvirt_driver.LibvirtDriver, inspect.isfunction
-    )
-}
+#: As Nova defines them; the driver needs the signatures of few.
+_METHODS: Final = dict(
+    inspect.getmembers(libvirt_driver.LibvirtDriver, inspect.isfunction)
+)
+
+
+@functools.cache
+def _signature(method: str) -> inspect.Signature:
+    return inspect.signature(_METHODS[method])
 
 
 def reported_models(nova_host: Any) -> dict[str, dict[str, Any]]:
