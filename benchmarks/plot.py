@@ -17,7 +17,9 @@ from matplotlib.axes import Axes
 
 from benchmarks.samples import Series
 
-_COLOURS = ("#1f5fa8", "#c2571a")
+#: Of plain and of encrypted guests, in each picture; and of what is neither.
+_PLAIN, _ENCRYPTED = "#1f5fa8", "#c2571a"
+_OTHERS = ("#3c7d3c", "#7a4a9e", "#8a6d00", "#555555")
 
 
 def draw(found: Iterable[Series], file: Path) -> None:
@@ -40,11 +42,24 @@ def draw(found: Iterable[Series], file: Path) -> None:
     pyplot.close(figure)
 
 
+def colours_of(cases: Iterable[str]) -> dict[str, str]:
+    """Return a colour for each case; the same guests have the same everywhere."""
+    free = {"plain": [_PLAIN], "encrypted": [_ENCRYPTED]}
+    others = itertools.cycle(_OTHERS)
+    found = {}
+    for case in cases:
+        own = next((colours for word, colours in free.items() if word in case), [])
+        found[case] = own.pop() if own else next(others)
+    return found
+
+
 def _bench(axis: Axes, name: str, group: list[Series]) -> None:
     cases: dict[str, list[Series]] = {}
     for one in group:
         cases.setdefault(one.case, []).append(one)
-    for colour, (case, curve) in zip(_COLOURS, cases.items(), strict=False):
+    colours = colours_of(cases)
+    for case, curve in cases.items():
+        colour = colours[case]
         sizes = [str(one.size) for one in curve]
         ratios = [one.ratio for one in curve]
         low = [one.ratio - one.spread[0] for one in curve]

@@ -3,6 +3,7 @@
 
 import importlib.metadata
 import pathlib
+import re
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -77,3 +78,13 @@ man_pages = [
         1,
     ),
 ]
+
+
+def link_pages(app, path, docname, content):
+    """Make links of the pages that README.rst names as files."""
+    content[0] = re.sub(r"``doc/source/([\w/-]+)\.rst``", r":doc:`/\1`", content[0])
+
+
+def setup(app):
+    """Have the included README.rst link to this manual."""
+    app.connect("include-read", link_pages)

@@ -74,6 +74,19 @@ def test_a_plot_is_drawn(tmp_path: Path) -> None:
     assert "devices" in (tmp_path / "ratios.svg").read_text()
 
 
+def test_same_guests_have_the_same_colour_in_each_picture() -> None:
+    pytest.importorskip("matplotlib")
+    from benchmarks import plot
+
+    xml = plot.colours_of(["plain", "encrypted", "encrypted, with its check"])
+    create = plot.colours_of(["encrypted, to ACTIVE", "plain, to ACTIVE"])
+    assert xml["plain"] == create["plain, to ACTIVE"]
+    assert xml["encrypted"] == create["encrypted, to ACTIVE"]
+    assert len(set(xml.values())) == 3
+    # No curve is left out, however many there are.
+    assert len(plot.colours_of(str(number) for number in range(9))) == 9
+
+
 def test_the_table_shows_the_results_that_are_kept() -> None:
     about, found = report.read(report.RESULTS)
     assert (report.RESULTS / "table.rst").read_text() == report.table(about, found)
