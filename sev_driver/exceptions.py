@@ -95,6 +95,7 @@ class Requirement(enum.Enum):
     ID_BLOCK = "id-block"
     ID_BLOCK_DIGEST = "id-block-digest"
     POLICY_ON_HOST = "policy-on-host"
+    KERNEL_HASHES = "kernel-hashes"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +122,7 @@ class Violation:
             Requirement.SEV_DRIVER,
             Requirement.POLICY_ON_HOST,
             Requirement.ID_BLOCK_DIGEST,
+            Requirement.KERNEL_HASHES,
         )
         return Fault.HOST if host else Fault.REQUEST
 

@@ -24,6 +24,7 @@ from sev_driver.compute import (
     doors,
     encryption_record,
     errors,
+    kernel_boot,
     new_host,
     nova_compat,
     slot_exchange,
@@ -324,6 +325,12 @@ class Admission:
         seen = _with_devices(door, instance, request, given, seen)
         if door.has_domain:
             seen = dataclasses.replace(seen, domain=self._existing(instance))
+        rescues = door in (doors.POWER_OFF_FOR_RESCUE, doors.RESCUE)
+        if Check.HOST in door.checks and guest_request.has_kernel(
+            instance, rescues=rescues
+        ):
+            boot = kernel_boot.of(self._tracker.facts(), request, seen.domain)
+            seen = dataclasses.replace(seen, kernel=boot)
         return seen
 
     def _slot(

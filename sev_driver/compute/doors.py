@@ -411,6 +411,18 @@ class ExistingDomain:
 
 
 @dataclasses.dataclass(frozen=True)
+class KernelBoot:
+    """The guest firmware of a guest whose kernel the host loads.
+
+    ``firmware`` is its file. ``measures`` is true if it has a place for the hashes of
+    the kernel, so that the launch measurement has them. Both are None if unknown.
+    """
+
+    firmware: str | None = None
+    measures: bool | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Observed:
     """The facts about a guest before an operation; those not checked are empty.
 
@@ -426,7 +438,7 @@ class Observed:
     ``image_model`` is the model that the image names, and ``release`` the installed
     Nova. ``inputs`` are the launch inputs, ``takes_inputs`` is true if nova.conf allows
     them, ``snp_policy`` is its policy, and ``topology`` is read if a policy depends on
-    it.
+    it. ``kernel`` is None if the host does not load the guest's kernel.
     """
 
     host: HostCapabilities | None = None
@@ -449,6 +461,7 @@ class Observed:
     takes_inputs: bool = True
     snp_policy: SnpPolicy = DEFAULT_SNP_POLICY
     topology: Topology = UNKNOWN_TOPOLOGY
+    kernel: KernelBoot | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -494,6 +507,8 @@ def _sources(
         yield [v for v in found if v.requirement is Requirement.NO_HOST_DEVICE]
     if Check.INPUTS in door.checks and seen.inputs.keys:
         yield _inputs(door, request, seen)
+    if Check.HOST in door.checks:
+        yield [each.attributed_to(request) for each in _kernel(door, request, seen)]
     if door is SPAWN and not seen.has_run:
         yield requirements.check_spelling(request)
         if seen.release is not None:
@@ -530,6 +545,46 @@ def _inputs(door: Door, request: GuestRequest, seen: Observed) -> tuple[Violatio
     if Check.HOST in door.checks and request.model is SEV_SNP:
         found += launch_inputs.check_host(seen.inputs, seen.topology)
     return found
+
+
+def _kernel(
+    door: Door, request: GuestRequest, seen: Observed
+) -> Iterator[UnmetRequirement]:
+    """Yield a requirement if the guest's kernel would not be measured.
+
+    If that is unknown, QEMU refuses the guest; but one that has run without, starts.
+    """
+    boot = seen.kernel
+    if boot is None or boot.measures:
+        return
+    goes_on = door.keeps_boot_bus and _ran_unmeasured(request, seen)
+    if boot.measures is None and not goes_on:
+        return
+    firmware = f"guest firmware {boot.firmware or ''}".strip() + " of this host"
+    place = "a place for the hash of the image's kernel"
+    if boot.measures is None:
+        found = f"it is unknown whether {firmware} has {place}"
+    else:
+        found = f"{firmware} has no {place.removeprefix('a ')}"
+    yield UnmetRequirement(
+        Requirement.KERNEL_HASHES,
+        found,
+        "use a host with ovmf-amdsev, or an image without kernel_id",
+    )
+
+
+def _ran_unmeasured(request: GuestRequest, seen: Observed) -> bool:
+    """Return whether the guest can have run with a kernel that was not measured.
+
+    Earlier versions of this driver, and Nova, start guests with SEV and SEV-ES so.
+    """
+    if request.model is SEV_SNP or not seen.has_run:
+        return False
+    if seen.domain is None:
+        return True
+    launch = seen.domain.root.find("./launchSecurity")
+    measured = launch is not None and launch.get("kernelHashes") == "yes"
+    return seen.domain.model is request.model and not measured
 
 
 def _slot(door: Door, request: GuestRequest, seen: Observed) -> tuple[Violation, ...]:
@@ -622,8 +677,11 @@ def _is_tolerated(
 ) -> bool:
     """Return whether a violation is tolerated, because the guest has run with it.
 
-    This is a boot bus that the existing domain has as well, or a port without traffic.
+    This is a boot bus that the existing domain has as well, a port without traffic, or
+    a kernel that is not measured.
     """
+    if violation.requirement is Requirement.KERNEL_HASHES:
+        return door.keeps_boot_bus and _ran_unmeasured(request, seen)
     if violation.requirement is Requirement.SHARED_MEMORY:
         return door.keeps_boot_bus and seen.has_run
     if not door.keeps_boot_bus or not is_known_boot_bus(violation, seen.has_run):

@@ -135,6 +135,16 @@ def asked_before_resize(instance: objects.Instance) -> bool:
     return old is not None and request_with_flavor(old, instance) is not None
 
 
+def has_kernel(instance: objects.Instance, *, rescues: bool) -> bool:
+    """Return whether the host loads the kernel of ``instance``.
+
+    :param rescues: true for its rescue system.
+    """
+    if rescues and CONF.libvirt.rescue_kernel_id:
+        return True
+    return "kernel_id" in instance and bool(instance.kernel_id)
+
+
 def image_model(instance: objects.Instance) -> str | None:
     """Return the ``hw_mem_encryption_model`` that Nova stores with ``instance``."""
     named: str | None = instance.system_metadata.get(

@@ -65,7 +65,12 @@ def encrypt_element(
     """
     found = forbidden_devices.check_domain(request, root)
     refuse([each for each in found if each.requirement not in tolerated])
-    plan = EncryptionPlan(launch_security, reselect_firmware, request.locks_memory)
+    plan = EncryptionPlan(
+        launch_security,
+        reselect_firmware,
+        request.locks_memory,
+        measures_kernel=Requirement.KERNEL_HASHES not in tolerated,
+    )
     transforms.apply(plan, root)
     verify.verify_element(launch_security, root)
 

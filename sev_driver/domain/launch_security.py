@@ -52,9 +52,12 @@ class SevLaunchSecurity:
     def to_element(self, kernel: bool = False) -> etree._Element:
         """Return the element.
 
-        :param kernel: unused here, see :class:`SnpLaunchSecurity`.
+        :param kernel: as for :class:`SnpLaunchSecurity` (libvirt 8.0 and later).
         """
-        return _element("sev", self.policy.format())
+        element = _element("sev", self.policy.format())
+        if kernel:
+            element.set("kernelHashes", "yes")
+        return element
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,12 +26,14 @@ class EncryptionPlan:
 
     ``reselect_firmware`` is true to remove the guest firmware that Nova 32 and older
     selected without regard to the model. ``keeps_locked_memory`` is true to leave a
-    SEV-SNP guest's memory locked if Nova locked it.
+    SEV-SNP guest's memory locked if Nova locked it. ``measures_kernel`` is false for a
+    guest that has run with a kernel that was not measured, and has no place for hashes.
     """
 
     launch_security: LaunchSecurity
     reselect_firmware: bool = False
     keeps_locked_memory: bool = False
+    measures_kernel: bool = True
 
     @property
     def model(self) -> MemoryEncryptionModel:
@@ -45,7 +47,7 @@ def set_launch_security(domain: etree._Element, plan: EncryptionPlan) -> None:
     """Set the one ``<launchSecurity>``."""
     os = child(domain, "os")
     kernel = os is not None and child(os, "kernel") is not None
-    wanted = plan.launch_security.to_element(kernel)
+    wanted = plan.launch_security.to_element(kernel and plan.measures_kernel)
     existing = list(domain.iterchildren("launchSecurity"))
     for surplus in existing[1:]:
         domain.remove(surplus)

@@ -369,6 +369,15 @@ def wrong_id_blocks() -> Iterator[dict[str, str]]:
         yield {key.removeprefix("sev:"): value for key, value in keys.items()}
 
 
+def unmeasured_kernels() -> Iterator[tuple[str, str]]:
+    for measures in (False, None):
+        boot = doors.KernelBoot("/usr/share/OVMF.fd", measures)
+        held = {"node_amd_sev": {"resources": {"MEM_ENCRYPTION_CONTEXT": 1}}}
+        seen = doors.Observed(allocations=held, kernel=boot, has_run=True)
+        (violation,) = doors.decide(doors.HARD_REBOOT, GOOD, seen).tolerated
+        yield label(violation.requirement), str(violation)
+
+
 def lost_requests() -> Iterator[tuple[str, str]]:
     yield label(Requirement.IMAGE_RECORD), str(lost_request(SEV))
 
@@ -427,6 +436,7 @@ def examples() -> Iterator[tuple[str, str]]:
     yield from refused_rescues(foreign)
     yield from lost_requests()
     yield from wrong_launch_inputs()
+    yield from unmeasured_kernels()
     signed = SignedBlock(*owners_keys.sign(), "sev:id_block of the server", "")
     (violation,) = signed.digest_violations("ab" * 48)
     yield label(violation.requirement), str(violation)

@@ -9,7 +9,13 @@ import dataclasses
 import pytest
 
 from sev_driver.compute import doors
-from sev_driver.compute.doors import Door, ExistingDomain, Observed, decide
+from sev_driver.compute.doors import (
+    Door,
+    ExistingDomain,
+    KernelBoot,
+    Observed,
+    decide,
+)
 from sev_driver.domain import verify
 from sev_driver.domain.forbidden_devices import Disk
 from sev_driver.domain.xml import parse
@@ -417,3 +423,61 @@ def test_owners_policy_is_compared_with_the_host_where_the_guest_is_to_start(
     )
     here = door in [*STARTS, doors.REVERT]
     assert found == ([Requirement.POLICY_ON_HOST] if here else [])
+
+
+NO_PLACE = KernelBoot("/usr/share/OVMF.fd", measures=False)
+HERE = [*STARTS, doors.REVERT]
+
+
+def measured_domain(model: MemoryEncryptionModel, hashes: str) -> ExistingDomain:
+    launch = f"<launchSecurity kernelHashes='{hashes}'/>"
+    return ExistingDomain(parse(f"<domain>{launch}</domain>"), model)
+
+
+@pytest.mark.parametrize("door", doors.DOORS, ids=lambda door: door.method)
+@pytest.mark.parametrize("request_", [GOOD, SNP_GUEST])
+def test_kernel_that_cannot_be_measured_is_refused_where_the_guest_starts(
+    door: Door, request_: GuestRequest
+) -> None:
+    held = SNP_SLOT if request_ is SNP_GUEST else SLOT
+    found = refused(door, request_, kernel=NO_PLACE, allocations=held)
+    assert found == ([Requirement.KERNEL_HASHES] if door in HERE else [])
+    for known in (KernelBoot(), KernelBoot("/x", measures=True), None):
+        assert refused(door, request_, kernel=known, allocations=held) == []
+
+
+@pytest.mark.parametrize("measures", [False, None])
+@pytest.mark.parametrize(
+    ("request_", "has_run", "existing", "starts"),
+    [
+        (GOOD, True, domain(SEV), True),
+        (GOOD, True, measured_domain(SEV, "no"), True),
+        (GOOD, True, None, True),
+        (GOOD, True, measured_domain(SEV, "yes"), False),
+        (GOOD, True, domain(None), False),
+        (GOOD, False, None, False),
+        (SNP_GUEST, True, measured_domain(SEV_SNP, "no"), False),
+    ],
+)
+def test_guest_that_has_run_with_a_kernel_that_was_not_measured_goes_on(
+    request_: GuestRequest,
+    has_run: bool,
+    existing: ExistingDomain | None,
+    starts: bool,
+    measures: bool | None,
+) -> None:
+    seen = dataclasses.replace(
+        SEEN,
+        kernel=KernelBoot("/usr/share/OVMF.fd", measures),
+        has_run=has_run,
+        domain=existing,
+        allocations=SNP_SLOT if request_ is SNP_GUEST else SLOT,
+    )
+    found = decide(doors.HARD_REBOOT, request_, seen)
+    tolerated = [v.requirement for v in found.tolerated]
+    assert tolerated == ([Requirement.KERNEL_HASHES] if starts else [])
+    # QEMU refuses the others, if this host does not know.
+    assert bool(found.violations) == (not starts and measures is False)
+    # A rebuild makes a new guest.
+    found = decide(doors.REBUILD, request_, seen)
+    assert found.tolerated == () and bool(found.violations) == (measures is False)

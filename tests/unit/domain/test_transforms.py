@@ -201,6 +201,16 @@ def test_a_kernel_that_the_host_loads_is_measured(kernel: str, hashes: str) -> N
     assert element.get("kernelHashes") == hashes
 
 
+@pytest.mark.parametrize("model", MemoryEncryptionModel)
+def test_kernel_is_measured_with_every_model(model: MemoryEncryptionModel) -> None:
+    plan = PLANS[model]
+    xml = "<os><kernel>/vmlinuz</kernel></os>"
+    assert apply(xml, plan).find("launchSecurity").get("kernelHashes") == "yes"
+    # One that has run without, on a firmware that has no place for the hashes.
+    plan = dataclasses.replace(plan, measures_kernel=False)
+    assert apply(xml, plan).find("launchSecurity").get("kernelHashes") in (None, "no")
+
+
 def test_vmcoreinfo_goes_and_other_features_stay() -> None:
     result = apply("<features><acpi/><vmcoreinfo/></features>").find("features")
     assert [child.tag for child in result] == ["acpi"]
@@ -260,4 +270,15 @@ def test_libvirts_schema_accepts_launch_inputs() -> None:
     )
     transforms.set_launch_security(golden, EncryptionPlan(launch))
     assert golden.find("launchSecurity/hostData") is not None
+    etree.RelaxNG(etree.parse(path)).assertValid(golden)
+
+
+@pytest.mark.parametrize("path", SCHEMAS, ids=["this machine", "Debian 13"])
+def test_libvirts_schema_accepts_hashes_of_a_kernel_with_sev(
+    path: pathlib.Path,
+) -> None:
+    if not path.exists():
+        pytest.skip(f"no {path}: make setup, make setup-trixie")
+    golden = etree.parse(DATA / "amd-sev" / f"{CASES[0]}.out.xml").getroot()
+    golden.find("launchSecurity").set("kernelHashes", "yes")
     etree.RelaxNG(etree.parse(path)).assertValid(golden)
