@@ -50,6 +50,11 @@ WORKSTATION = (
     "and holds the list of them"
 )
 
+EVACUATION = (
+    "it takes a host that is gone; tests/functional/test_encryption_record.py "
+    "evacuates such a server"
+)
+
 #: Commands that are not run as they are written, and why.
 NOT_RUN = {
     "python3 -m venv owner": WORKSTATION,
@@ -115,6 +120,9 @@ NOT_RUN = {
     "make bench REMARK=quiet": (
         "tests/e2e/test_benchmarks.py runs the same with less to do"
     ),
+    "nova-manage image_property set <server> --property hw_mem_encryption=true "
+    "--property hw_firmware_type=uefi --property hw_machine_type=q35": EVACUATION,
+    "openstack server evacuate <server>": EVACUATION,
     "nova-manage image_property set SERVER --property "
     "hw_mem_encryption_model=amd-sev-es": (
         "it takes a server of Nova 31 after the upgrade to 32, and its own database"
