@@ -2,13 +2,16 @@
 
 """SEV, SEV-ES and SEV-SNP on one host, whose slots two of them share."""
 
+import base64
 import contextlib
+import hashlib
 import json
 import subprocess
 import time
 from collections.abc import Iterator
 from typing import Any
 
+import owners_keys
 import pytest
 from lab import eventually
 from split_cloud import GENERATIONS, HOST, NONE_USED, NOVA, SEV, SEV_ES, SNP, Split
@@ -163,6 +166,46 @@ def test_kernel_that_debians_own_firmware_cannot_measure_is_refused(
     said = "has no place for the hash of the image's kernel"
     lines = [line for line in split.log().splitlines() if server.id in line]
     assert any(said in line for line in lines)
+    split.delete(server)
+    eventually("its slot is free", lambda: split.usage() == NONE_USED)
+
+
+def test_libvirt_starts_a_guest_with_all_launch_inputs(split: Split) -> None:
+    flavor, image = split.parts["snp"]
+    first = split.boot("first", flavor, image)
+    assert first.status == "ACTIVE", first.fault
+    digest = first.metadata["sev:launched_digest"]
+    split.delete(first)
+    is_known = not digest.startswith("unknown")
+
+    block, auth = owners_keys.sign(
+        digest if is_known else owners_keys.DIGEST, author=owners_keys.AUTHOR_KEY
+    )
+    inputs = owners_keys.as_metadata(block, auth) | {"sev:host_data": "user_data"}
+    script = base64.b64encode(b"#cloud-config\n")
+    arguments = {"metadata": inputs, "user_data": script.decode()}
+    server = split.boot("inputs", flavor, image, **arguments)
+    assert server.status == "ACTIVE", server.fault
+    xml = split.virsh("dumpxml", server.instance_name)
+    assert "authorKey='yes'" in xml
+    for tag, data in (
+        ("idBlock", block),
+        ("idAuth", auth),
+        ("hostData", hashlib.sha256(b"#cloud-config\n").digest()),
+    ):
+        assert f"<{tag}>{base64.b64encode(data).decode()}</{tag}>" in xml
+    split.delete(server)
+
+    other = owners_keys.sign("ab" * 48, author=owners_keys.AUTHOR_KEY)
+    server = split.boot(
+        "other", flavor, image, metadata=owners_keys.as_metadata(*other)
+    )
+    # Without a known digest only a real processor refuses it.
+    assert server.status == ("ERROR" if is_known else "ACTIVE")
+    split.delete(server)
+    server = split.boot("wrong", flavor, image, metadata={"sev:host_data": "x"})
+    assert server.status == "ERROR"
+    assert "sev:host_data of the server is neither in base64" in server.fault["message"]
     split.delete(server)
     eventually("its slot is free", lambda: split.usage() == NONE_USED)
 
