@@ -9,6 +9,7 @@
     build_warnings      warnings about a guest's flavor and image when it is built
     capability_tracker  the current capabilities of this host
     doors               the table of operations on guests, and what each checks
+    encryption_record   the model that a server was last encrypted with
     encryption_removed  warnings when a resize or rebuild removes encryption
     errors              translates errors to Nova's, logs and counts them
     failed_builds       powers off guests that a failed build left running
@@ -16,6 +17,7 @@
     foreign_guests      guests with a model of another vendor
     guarded_guest       Nova's Guest with checks before start and attachment
     instance            the GuestRequest of Nova's instance
+    kernel_boot         the guest firmware of a guest with a kernel of its image
     launch_facts        writes what was launched into the server's metadata
     lost_allocations    restores allocations that Placement has lost
     metrics_reporter    writes the metrics to the log and to the textfile
@@ -27,4 +29,5 @@
     slot_exchange       exchanges a slot for one of the guest's model
     startup_check       checks the guests when nova-compute starts
     unmanaged_guests    running guests without an allocation of their slot
+    verdict             what is wrong with a guest at a door, from the facts
 """

@@ -31,9 +31,16 @@ from sev_driver.compute import (
 )
 from sev_driver.compute import instance as guest_request
 from sev_driver.compute.capability_tracker import CapabilityTracker
-from sev_driver.compute.doors import Check, Door, ExistingDomain, Observed, Refusal
+from sev_driver.compute.doors import Check, Door, Refusal
 from sev_driver.compute.errors import ErrorTranslator
 from sev_driver.compute.foreign_guests import ForeignGuests
+from sev_driver.compute.verdict import (
+    ExistingDomain,
+    Observed,
+    decide,
+    needs_host_trait,
+    should_exchange_slot,
+)
 from sev_driver.domain import verify, xml
 from sev_driver.exceptions import DomainXMLError, Requirement
 from sev_driver.guest import launch_inputs, operations, requirements
@@ -260,16 +267,16 @@ class Admission:
         if door.operation is not None:
             operations.refuse(door.operation, request.model)
         seen = self._observe(door, instance, request, given)
-        verdict = doors.decide(door, request, seen)
-        if doors.should_exchange_slot(door, verdict):
+        verdict = decide(door, request, seen)
+        if should_exchange_slot(door, verdict):
             seen = self._exchange_slot(instance, request, given, seen)
-            verdict = doors.decide(door, request, seen)
+            verdict = decide(door, request, seen)
         requirements.refuse(verdict.violations)
         if Check.XML in door.checks:
             found = self._next_xml(door, instance)
             expected = guest_request.launch_security(instance, request)
             verify.verify_domain(expected, found)
-        if doors.needs_host_trait(door, request):
+        if needs_host_trait(door, request):
             LOG.warning(
                 "Stock Nova would start this server %s, and flavor %s lets it go to "
                 "hosts with stock Nova: set trait:%s=required on the flavor.",

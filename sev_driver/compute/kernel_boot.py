@@ -9,7 +9,7 @@ the same one again for SEV. Otherwise libvirt selects one.
 from __future__ import annotations
 
 from sev_driver.compute import nova_compat
-from sev_driver.compute.doors import ExistingDomain, KernelBoot
+from sev_driver.compute.verdict import ExistingDomain, KernelBoot
 from sev_driver.exceptions import DetectionError
 from sev_driver.guest.requirements import GuestRequest
 from sev_driver.host import firmware_dirs, guest_firmware

@@ -3,7 +3,7 @@
 """Query Placement for the new host of a move: its driver, and its slots.
 
 The old host knows of the new one only the guest's allocations there. Stock Nova can
-start a guest there in another way; see :func:`sev_driver.compute.doors.decide`.
+start a guest there in another way; see :func:`sev_driver.compute.verdict.decide`.
 """
 
 from __future__ import annotations

@@ -12,9 +12,10 @@ from nova.conf import CONF
 from oslo_log import log as logging
 
 from sev_driver import conf, exceptions
-from sev_driver.compute import doors, nova_compat
 from sev_driver.compute import instance as guest_request
+from sev_driver.compute import nova_compat
 from sev_driver.compute.foreign_guests import ForeignGuests
+from sev_driver.compute.verdict import is_known_boot_bus
 from sev_driver.guest import requirements
 from sev_driver.host.capabilities import HostCapabilities
 from sev_driver.model import HOST_TRAIT
@@ -81,7 +82,7 @@ def _report(
         _warn_of_stock_nova(instance)
     violations = _violations(instance, host, foreign)
     for violation in violations:
-        if doors.is_known_boot_bus(violation, guest_request.has_run(instance)):
+        if is_known_boot_bus(violation, guest_request.has_run(instance)):
             LOG.warning(
                 "The guest may start only because it has run before: %s",
                 violation,

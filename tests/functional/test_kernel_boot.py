@@ -13,7 +13,8 @@ import pytest
 from generations import ES, IMAGES, SEV, SNP, asking
 from nova_cloud import Cloud, find, instance_of
 
-from sev_driver.compute import doors, kernel_boot
+from sev_driver.compute import kernel_boot
+from sev_driver.compute.verdict import KernelBoot
 
 NO_PLACE = "has no place for the hash of the image's kernel"
 
@@ -85,7 +86,7 @@ def test_server_from_before_goes_on_as_it_was(
 def test_guests_without_a_kernel_are_not_asked(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: Any) -> doors.KernelBoot:
+    def fail(*_: Any) -> KernelBoot:
         raise AssertionError("the guest firmware of a guest without a kernel")
 
     monkeypatch.setattr(kernel_boot, "of", fail)

@@ -4,14 +4,19 @@
 
 import ast
 import pathlib
+import re
 import sys
 from collections.abc import Iterator
+
+import pytest
 
 import sev_driver
 
 PACKAGE = pathlib.Path(sev_driver.__file__).parent
 #: The faces of the packages hold no code.
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p.name != "__init__.py")
+#: Those below the whole, whose modules stand for themselves.
+PACKAGES = sorted(path.parent for path in PACKAGE.glob("*/**/__init__.py"))
 
 GROUND = {"model", "exceptions", "printable", "safe_xml", "nova_release"}
 PURE = GROUND | {"host", "guest"}
@@ -93,6 +98,16 @@ def test_libraries_are_imported_where_they_belong() -> None:
             if not name(path).startswith(LIBRARIES.get(library, ())):
                 misplaced.append(f"{name(path)} -> {library}")
     assert not misplaced
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
+def test_each_package_lists_its_modules(package: pathlib.Path) -> None:
+    text = (package / "__init__.py").read_text()
+    listed = re.findall(r"^    (\w+)(?:  .*|)$", text, re.MULTILINE)
+    modules = [path for path in package.iterdir() if path.suffix == ".py"]
+    packages = [path for path in PACKAGES if path.parent == package]
+    found = {path.stem for path in (*modules, *packages)} - {"__init__"}
+    assert sorted(listed) == sorted(found)
 
 
 def test_modules_run_on_the_oldest_python() -> None:

@@ -23,6 +23,7 @@ from sev_driver.compute import (
     lost_allocations,
     nova_compat,
     unmanaged_guests,
+    verdict,
 )
 from sev_driver.domain import forbidden_devices
 from sev_driver.domain import xml as domain_xml
@@ -371,10 +372,10 @@ def wrong_id_blocks() -> Iterator[dict[str, str]]:
 
 def unmeasured_kernels() -> Iterator[tuple[str, str]]:
     for measures in (False, None):
-        boot = doors.KernelBoot("/usr/share/OVMF.fd", measures)
+        boot = verdict.KernelBoot("/usr/share/OVMF.fd", measures)
         held = {"node_amd_sev": {"resources": {"MEM_ENCRYPTION_CONTEXT": 1}}}
-        seen = doors.Observed(allocations=held, kernel=boot, has_run=True)
-        (violation,) = doors.decide(doors.HARD_REBOOT, GOOD, seen).tolerated
+        seen = verdict.Observed(allocations=held, kernel=boot, has_run=True)
+        (violation,) = verdict.decide(doors.HARD_REBOOT, GOOD, seen).tolerated
         yield label(violation.requirement), str(violation)
 
 
@@ -507,9 +508,9 @@ def examples() -> Iterator[tuple[str, str]]:
 def refused_slots() -> Iterator[tuple[str, str]]:
     """Yield what each door says of no slot, and of no answer by Placement."""
     for door in doors.DOORS:
-        to_stock = doors.Observed(goes_to_stock=True, leaves_machine_type_open=True)
-        for seen in (doors.Observed(allocations={}), to_stock):
-            for violation in doors.decide(door, GOOD, seen).violations:
+        to_stock = verdict.Observed(goes_to_stock=True, leaves_machine_type_open=True)
+        for seen in (verdict.Observed(allocations={}), to_stock):
+            for violation in verdict.decide(door, GOOD, seen).violations:
                 yield label(violation.requirement), str(violation)
     ours = dataclasses.replace(GOOD, on_stock_nova="in the clear")
     held = {"node_amd_sev": {"resources": {"MEM_ENCRYPTION_CONTEXT": 1}}}
@@ -519,8 +520,8 @@ def refused_slots() -> Iterator[tuple[str, str]]:
         (doors.MIGRATE, {"new_host_lost_slots": True}),
         (doors.SPAWN, {"is_prepared_for_stock": True}),
     ):
-        seen = doors.Observed(allocations=held, **change)
-        (violation,) = doors.decide(door, ours, seen).violations
+        seen = verdict.Observed(allocations=held, **change)
+        (violation,) = verdict.decide(door, ours, seen).violations
         yield label(violation.requirement), str(violation)
 
 

@@ -11,7 +11,7 @@ import pytest
 from host_facts import EVERYTHING
 
 from sev_driver.compute import kernel_boot, nova_compat
-from sev_driver.compute.doors import ExistingDomain, KernelBoot
+from sev_driver.compute.verdict import ExistingDomain, KernelBoot
 from sev_driver.domain.xml import parse
 from sev_driver.guest.requirements import GuestRequest
 from sev_driver.host.facts import HostFacts

@@ -10,6 +10,7 @@
     libvirt    libvirt and QEMU: reached, allowed to open the devices, able to do SEV.
     firmware   The guest firmware: descriptors, and which one libvirt takes.
     nova       nova-compute, its import of the driver, and nova.conf.
+    network    The switch of vhost-user ports.
     slots      Slots for encryption keys: offered, used, free.
     memory     Memory: encrypted guests pin theirs, so it can be promised only once.
 """

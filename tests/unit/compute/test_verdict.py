@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""doors: what is refused at which door."""
+"""verdict: what is refused at which door."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import dataclasses
 
 import pytest
 
-from sev_driver.compute import doors
-from sev_driver.compute.doors import (
-    Door,
+from sev_driver.compute import doors, verdict
+from sev_driver.compute.doors import Door
+from sev_driver.compute.verdict import (
     ExistingDomain,
     KernelBoot,
     Observed,
@@ -336,9 +336,9 @@ def test_a_host_prepared_for_stock_builds_no_guest_that_it_would_start_otherwise
 def test_a_flavor_is_warned_of_where_its_guest_arrives(door: Door) -> None:
     arrives = door in (doors.SPAWN, doors.FINISH_MIGRATION)
     kept_off = dataclasses.replace(OURS, requires_sev_driver=True)
-    assert doors.needs_host_trait(door, OURS) is arrives
-    assert not doors.needs_host_trait(door, kept_off)
-    assert not doors.needs_host_trait(door, GOOD)
+    assert verdict.needs_host_trait(door, OURS) is arrives
+    assert not verdict.needs_host_trait(door, kept_off)
+    assert not verdict.needs_host_trait(door, GOOD)
 
 
 @pytest.mark.parametrize(
@@ -358,7 +358,7 @@ def test_a_slot_is_exchanged_where_it_is_new_and_all_that_is_wrong(
     door: Door, violations: list[Requirement], exchanges: bool
 ) -> None:
     found = tuple(Violation(each, "who", "found", "do", SEV) for each in violations)
-    assert doors.should_exchange_slot(door, doors.Verdict(found)) is exchanges
+    assert verdict.should_exchange_slot(door, verdict.Verdict(found)) is exchanges
 
 
 @pytest.mark.parametrize(
