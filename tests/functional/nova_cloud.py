@@ -138,7 +138,9 @@ class Cloud(WithSEVDriver, base.ServersTestBase):
             event = objects.InstanceExternalEvent(
                 name="volume-reimaged", tag=uuid, status="completed"
             )
-            server = objects.Instance(uuid=attachment["instance_uuid"])
+            server = objects.Instance.get_by_uuid(
+                nova_context.get_admin_context(), attachment["instance_uuid"]
+            )
             for compute in self.computes.values():
                 compute.manager._process_instance_event(server, event)
 

@@ -25,6 +25,8 @@ TDX = "intel-tdx"
 EVERY_MODEL = frozenset(Model)
 Q35 = {"hw_machine_type": "q35"}
 STATELESS = {"hw_firmware_stateless": "true"}
+#: A trait of one host.
+ELSEWHERE = "CUSTOM_ELSEWHERE"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,13 +34,15 @@ class Image:
     """An image.
 
     ``asks`` is the model that it asks for itself, ``fits`` those with which a
-    guest of it can run where a flavor asks.
+    guest of it can run where a flavor asks. ``only_on`` is the host that has the trait
+    that it requires: nova-conductor refuses a rebuild from it anywhere else.
     """
 
     properties: Mapping[str, str]
     fits: frozenset[Model] = frozenset()
     asks: Model | str | None = None
     denies: bool = False
+    only_on: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +73,11 @@ IMAGES = {
     "asking": Image(ASKED_BY_IMAGE | Q35, frozenset({SEV, ES}), asks=SEV),
     "usb": Image(UEFI | {"hw_disk_bus": "usb"}),
     "ide": Image(UEFI | {"hw_disk_bus": "ide"}),
+    "elsewhere": Image(
+        UEFI | Q35 | {f"trait:{ELSEWHERE}": "required"},
+        frozenset({SEV, ES}),
+        only_on="ours-2",
+    ),
     "denying": Image(UEFI | Q35 | {"hw_mem_encryption": "false"}, denies=True),
 }
 if novas.RELEASE >= 32:

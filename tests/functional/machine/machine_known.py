@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Callable
 
 import novas
-from machine_world import PromiseBroken, World
+from machine_world import REFUSED_FLAVOR, PromiseBroken, World
 
 RELEASES = range(27, 35)
 
@@ -41,5 +41,17 @@ def is_here(fault: KnownFault) -> bool:
     return novas.RELEASE in fault.releases
 
 
-#: None at present.
-FAULTS: dict[str, KnownFault] = {}
+def _evacuate_after_a_refused_resize(state: World) -> None:
+    state.create(server="a", kind=("plain", "usb"), host="ours-1")
+    state.resize(server="a", flavor="ours-held", host="ours-2")
+    state.evacuate(hosts=("ours-1", "ours-2"))
+
+
+FAULTS: dict[str, KnownFault] = {
+    # nova-conductor stores the new flavor as soon as it has asked a host for a resize.
+    # If that is refused or fails, the flavor stays until the next resize or migration.
+    "Nova's scheduler keeps the flavor of a refused resize": KnownFault(
+        lambda broken: broken.promise == REFUSED_FLAVOR,
+        _evacuate_after_a_refused_resize,
+    ),
+}

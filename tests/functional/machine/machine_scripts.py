@@ -122,6 +122,54 @@ def image_of_another_vendors_model(state: World) -> None:
     state.hard_reboot(server="a")
 
 
+def rebuild_that_nova_conductor_refuses(state: World) -> None:
+    state.create(server="a", kind=("plain", "asking"), host="ours-1")
+    state.create(server="b", kind=("sev", "q35"), host="ours-1")
+    state.create(server="c", kind=("plain", "bios"), host="ours-1")
+    for server in "abc":
+        state.rebuild(server=server, image="elsewhere")
+    for server in "abc":
+        state.hard_reboot(server=server)
+    state.migrate(server="a", host="ours-2")
+    state.evacuate(hosts=("ours-1", "ours-2"))
+    state.power_on(server="a")
+    state.shelve(server="a")
+    state.rebuild(server="a", image="asking")
+    state.evacuate(hosts=("ours-1", "ours-2"))
+
+
+def made_plain_and_evacuated(state: World) -> None:
+    state.create(server="a", kind=("plain", "asking"), host="ours-1")
+    state.create(server="b", kind=("sev", "q35"), host="ours-1")
+    state.create(server="c", kind=("plain", "asking"), host="stock-1")
+    state.rebuild(server="a", image="q35")
+    state.resize(server="b", flavor="plain", host="ours-1")
+    state.confirm(server="b")
+    state.migrate(server="c", host="ours-1")
+    state.confirm(server="c")
+    state.evacuate(hosts=("ours-1", "ours-2"))
+    state.evacuate(hosts=("ours-2", "stock-1"))
+    state.rebuild(server="c", image="q35")
+    state.evacuate(hosts=("stock-1", "ours-1"))
+
+
+def servers_that_boot_from_a_volume(state: World) -> None:
+    state.create(server="a", kind=("sev", "q35"), host="ours-1", bfv=True)
+    state.create(server="b", kind=("plain", "asking"), host="ours-1", bfv=True)
+    state.create(server="c", kind=("plain", "bios"), host="ours-1", bfv=True)
+    for server in "abc":
+        state.rescue(server=server, image="rescue-stable")
+        state.unrescue(server=server)
+        state.rebuild(server=server, image="usb")
+        state.hard_reboot(server=server)
+    state.rebuild(server="a", image="uefi")
+    state.migrate(server="a", host="ours-2")
+    state.revert(server="a")
+    state.shelve(server="b")
+    state.unshelve(server="b", host="ours-2")
+    state.evacuate(hosts=("ours-1", "ours-2"))
+
+
 def volumes_and_ports(state: World) -> None:
     state.create(server="a", kind=("sev", "q35"), host="ours-1")
     state.create(server="b", kind=("plain", "q35"), host="ours-1")
@@ -167,6 +215,9 @@ SCRIPTS: dict[str, Callable[[World], None]] = {
         move_of_our_key_to_stock_nova,
         move_of_our_key_with_its_trait_to_stock_nova,
         there_and_back_between_both_drivers,
+        rebuild_that_nova_conductor_refuses,
+        made_plain_and_evacuated,
+        servers_that_boot_from_a_volume,
         volumes_and_ports,
         rescue_by_any_image,
         *([image_of_another_vendors_model] if "tdx" in IMAGES else []),

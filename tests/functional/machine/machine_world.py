@@ -67,6 +67,10 @@ PATIENCE = 20.0
 GRACE = 2.0
 
 
+#: A promise that is broken: see machine_known.
+REFUSED_FLAVOR = "allocations of a refused flavor"
+
+
 class PromiseBroken(AssertionError):
     """The world is not as promised.
 
@@ -116,10 +120,32 @@ class Server:
     was_encrypted: bool = False
     #: Left to stock Nova by what the manual warns of.
     unwatched: bool = False
+    #: The image whose properties Nova keeps, of a rebuild that nova-conductor refused.
+    recorded: str | None = None
+    #: It boots from a volume.
+    bfv: bool = False
+    #: A resize of it was refused: Nova's scheduler may have the new flavor.
+    resize_refused: bool = False
 
     @property
     def asks(self) -> Model | str | None:
         return machine_kinds.asked(self.flavor, self.image)
+
+    @property
+    def shown(self) -> str:
+        """The image of which Nova has the properties."""
+        return self.recorded or self.image
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it asks for less than it was made with, by Nova's record."""
+        return machine_kinds.asked(self.flavor, self.shown) is not self.asks
+
+    @property
+    def can_start(self) -> bool:
+        """Whether Nova's record is of an image with which it can run as it must."""
+        fits = machine_kinds.fit(self.flavor, self.shown)
+        return self.recorded is None or (fits and not self.is_lost)
 
     @property
     def on(self) -> bool:
@@ -338,6 +364,7 @@ def running() -> Iterator[World]:
             world = World(case)
             for host in HOSTS:
                 world.start(host)
+            world.mark_elsewhere()
             yield world
     finally:
         case.tearDown()
@@ -373,6 +400,14 @@ class World:
             qemu_version=10_000_000,
             pci_info=fakelibvirt.HostPCIDevicesInfo(num_pfs=1, num_vfs=4),
         )
+
+    def mark_elsewhere(self) -> None:
+        """Give one host the trait that an image requires."""
+        host = IMAGES["elsewhere"].only_on
+        self.cloud._create_trait(machine_kinds.ELSEWHERE)
+        uuid = self.cloud._get_provider_uuid_by_name(host)
+        kept = self.cloud._get_provider_traits(uuid)
+        self.cloud._set_provider_traits(uuid, [*kept, machine_kinds.ELSEWHERE])
 
     def connection(self, host: str) -> Any:
         connection = self.cloud.computes[host].driver._host.get_connection()
@@ -465,25 +500,32 @@ class World:
     # Servers
 
     def create(
-        self, server: str, kind: tuple[str, str], host: str, config_drive: bool = False
+        self,
+        server: str,
+        kind: tuple[str, str],
+        host: str,
+        config_drive: bool = False,
+        bfv: bool = False,
     ) -> None:
-        """Create a server of a flavor and an image."""
+        """Create a server of a flavor and an image, or a volume made of the image."""
         flavor, image = kind
         arguments = {"server": server, "kind": kind, "host": host}
-        step = Step("create", arguments | {"config_drive": config_drive})
+        step = Step("create", arguments | {"config_drive": config_drive, "bfv": bfv})
         free = self._is_free(flavor, image, host)
         self.cloud.target = host
         body = self.cloud._build_server(
             server, self.images[image], self.flavors[flavor], "none"
         )
+        body["config_drive"] = config_drive
+        if bfv:
+            volume = self.cloud.volume(self.images[image])
+            body |= nova_cloud.boot_volume(volume)
         try:
-            answer = self.cloud.api.post_server(
-                {"server": {**body, "config_drive": config_drive}}
-            )
+            answer = self.cloud.api.post_server({"server": body})
         except ApiError as error:
             self._finish(step, refused=True, reason=reason(error))
             return
-        new = Server(server, answer["id"], flavor, image, host)
+        new = Server(server, answer["id"], flavor, image, host, bfv=bfv)
         self._settle(new)
         now = self.instance(new)
         if now is None or now.vm_state != "active":
@@ -707,6 +749,10 @@ class World:
                 return
             if name == "hard_reboot" and not now.on:
                 self._reset_state(now)
+            now.resize_refused |= name == "resize"
+            if name == "rebuild" and self._is_refused_by_conductor(now, new["image"]):
+                now.recorded = new["image"]
+                self._reset_state(now)
             if (changed := self._domain_seen(now)) != seen:
                 what = difference(seen, changed)
                 raise PromiseBroken("refused, but changed", step, what)
@@ -722,6 +768,7 @@ class World:
         if name in ("migrate", "resize"):
             now.before = dataclasses.replace(now)
             now.was_on = now.state == "active"
+            now.resize_refused = False
             now.flavor = new.get("flavor", now.flavor)
             now.host = new["host"]
             now.slot = self._placed(now)
@@ -741,7 +788,7 @@ class World:
             now.slot = self._placed(now)
             self._watch_moved(now, by_us=False)
         if "image" in new:
-            now.image = new["image"]
+            now.image, now.recorded = new["image"], None
             now.was_encrypted = now.asks is not None
         now.state = state
         if state != "resized":
@@ -767,6 +814,7 @@ class World:
         if now.unwatched or (now.host and HOSTS[now.host] == STOCK_DRIVER):
             return False
         able = now.asks is None or now.host not in self.without_sev
+        able = able and now.can_start
         if name in ("hard_reboot", "soft_reboot"):
             return able and now.state == "active"
         if name == "power_on":
@@ -780,12 +828,15 @@ class World:
             runs = wanted is None or now.host not in self.without_sev
             return (
                 now.state in ("active", "stopped")
+                and not self._is_refused_by_conductor(now, new["image"])
                 and fits
                 and runs
                 and wanted in (None, held)
             )
         if name == "rescue":
             asks = machine_kinds.rescue_asks(new["rescue"])
+            if now.bfv and new["rescue"] != "rescue-stable":
+                return False  # by Nova's API
             return able and now.state == "active" and not (asks and now.asks is None)
         if name == "unrescue":
             return able and now.state == "rescued"
@@ -793,11 +844,17 @@ class World:
             return now.state == "resized"
         return False
 
+    def _is_refused_by_conductor(self, now: Server, image: str) -> bool:
+        only_on = IMAGES[image].only_on
+        return image != now.image and only_on not in (None, now.host)
+
     def _is_short(self, server: Server) -> bool:
         """Whether others run in the slot that a stopped server holds."""
         return server.host in self.foreign
 
     def _is_free(self, flavor: str, image: str, host: str) -> bool:
+        if IMAGES[image].only_on not in (None, host):
+            return False
         model = machine_kinds.asked(flavor, image)
         if model is None:
             return True
@@ -966,12 +1023,12 @@ class World:
             yield "devices", "is encrypted and has a device of the host"
 
     def _said(self, server: Server) -> Mapping[str, str]:
-        return IMAGES[server.image].properties
+        return IMAGES[server.shown].properties
 
     def _wrong_record(self, server: Server, instance: Any) -> Iterator[tuple[str, str]]:
         if server.state == "shelved_offloaded":
             return
-        if instance.image_ref != self.images[server.image]:
+        if instance.image_ref != ("" if server.bfv else self.images[server.image]):
             yield "record", f"has image {instance.image_ref}, not {server.image}"
         own = self._said(server)
         names = {*own, *_KEPT_OF_IMAGES}
@@ -980,6 +1037,8 @@ class World:
             names.discard("hw_machine_type")
         for name in names:
             kept = instance.system_metadata.get(f"image_{name}")
+            if server.bfv and name == "hw_machine_type" and name not in own:
+                continue
             if kept != own.get(name):
                 yield "record", f"has {name}={kept}, not {own.get(name)}"
         flavor = instance.flavor.flavorid
@@ -994,7 +1053,8 @@ class World:
             expected = self._resources(server)
         held = placement.held(server.uuid)
         if held != expected:
-            yield "allocations", f"holds {held}, not {expected}"
+            promise = REFUSED_FLAVOR if server.resize_refused else "allocations"
+            yield promise, f"holds {held}, not {expected}"
         if server.before is not None:
             held = placement.held(self._held_before(server))
             expected = self._resources(server.before)
@@ -1004,6 +1064,8 @@ class World:
     def _resources(self, server: Server) -> dict[str, dict[str, int]]:
         flavor = FLAVORS[server.flavor]
         root = {"VCPU": flavor.vcpus, "MEMORY_MB": 512, "DISK_GB": 1}
+        if server.bfv:
+            del root["DISK_GB"]
         resources = {server.host: root}
         if server.slot is not None:
             host, model = server.slot

@@ -156,12 +156,23 @@ class Machine(RuleBasedStateMachine):
         kind=st.sampled_from(FITTING) | st.sampled_from(KINDS),
         host=st.sampled_from(OURS) | st.sampled_from(tuple(HOSTS)),
         config_drive=st.booleans(),
+        bfv=st.booleans(),
     )
     def create(
-        self, server: str, kind: tuple[str, str], host: str, config_drive: bool
+        self,
+        server: str,
+        kind: tuple[str, str],
+        host: str,
+        config_drive: bool,
+        bfv: bool,
     ) -> None:
         self.do(
-            "create", server=server, kind=kind, host=host, config_drive=config_drive
+            "create",
+            server=server,
+            kind=kind,
+            host=host,
+            config_drive=config_drive,
+            bfv=bfv,
         )
 
     @when()
@@ -209,6 +220,9 @@ class Machine(RuleBasedStateMachine):
     @when(*STARTED)
     @rule(server=server(*STARTED), image=st.sampled_from(tuple(IMAGES)))
     def rebuild(self, server: str, image: str) -> None:
+        now = self.world.servers[server]
+        if now.bfv and self.world._is_refused_by_conductor(now, image):
+            return  # Nova then takes it for one with an image.
         self.do("rebuild", server=server, image=image)
 
     @when(*STARTED)
@@ -218,8 +232,8 @@ class Machine(RuleBasedStateMachine):
         asks_alone = machine_kinds.rescue_asks(image) and now.asks is None
         if asks_alone and now.host not in OURS:
             return  # Stock Nova encrypts it, or fails.
-        if self.is_without_sev(now):
-            return
+        if self.is_without_sev(now) or not now.can_start:
+            return  # A refused rescue ends in ERROR by Nova.
         self.do("rescue", server=server, image=image)
 
     @when("rescued")
@@ -240,6 +254,8 @@ class Machine(RuleBasedStateMachine):
         host=st.sampled_from(tuple(HOSTS)),
     )
     def resize(self, server: str, flavor: str, host: str) -> None:
+        if self.world.servers[server].is_lost and FLAVORS[flavor].asks:
+            return  # It then asks by its flavor, whatever its image asked for.
         self.do("resize", server=server, flavor=flavor, host=host)
 
     @when(*STARTED)
