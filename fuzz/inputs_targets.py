@@ -10,8 +10,9 @@ import zlib
 
 from fuzz.source import Source
 from fuzz.target import Target, check_words, must
-from sev_driver.guest import id_block, launch_inputs
-from sev_driver.guest.launch_inputs import LaunchInputs, Owner
+from sev_driver.guest import id_block, input_keys, launch_inputs
+from sev_driver.guest.input_keys import Owner
+from sev_driver.guest.launch_inputs import LaunchInputs
 from sev_driver.host.processor import Topology
 from sev_driver.model import SEV_ES, SEV_SNP
 
@@ -36,7 +37,7 @@ def _inputs(data: bytes) -> None:
     flavor = source.pairs(_KEYS, _VALUES)
     owners = Owner("image 1", image), Owner("flavor m1", flavor)
     found = launch_inputs.parse(server, *owners, source.text())
-    given = any(map(launch_inputs.are_given, (server, image, flavor)))
+    given = any(map(input_keys.are_given, (server, image, flavor)))
     must(given or not found.keys, "keys that the first look does not see")
     _check(found)
 

@@ -21,8 +21,15 @@ from sev_driver import conf
 from sev_driver.compute import nova_compat
 from sev_driver.domain.forbidden_devices import Disk
 from sev_driver.domain.launch_security import LaunchSecurity
-from sev_driver.guest import launch_inputs, model_selection, request, requirements
-from sev_driver.guest.launch_inputs import NO_INPUTS, LaunchInputs, Owner
+from sev_driver.guest import (
+    input_keys,
+    launch_inputs,
+    model_selection,
+    request,
+    requirements,
+)
+from sev_driver.guest.input_keys import Owner
+from sev_driver.guest.launch_inputs import NO_INPUTS, LaunchInputs
 from sev_driver.guest.near_misses import NearMiss
 from sev_driver.guest.request import is_true
 from sev_driver.guest.requirements import (
@@ -84,9 +91,9 @@ def launch_inputs_for(
     """
     flavor = flavor or instance.flavor
     if not (
-        launch_inputs.are_given(instance.metadata)
-        or launch_inputs.are_given(flavor.extra_specs, other=model_selection.MODEL_KEY)
-        or launch_inputs.are_given(instance.system_metadata, prefix="image_")
+        input_keys.are_given(instance.metadata)
+        or input_keys.are_given(flavor.extra_specs, other=model_selection.MODEL_KEY)
+        or input_keys.are_given(instance.system_metadata, prefix="image_")
     ):
         return NO_INPUTS
     return launch_inputs.parse(

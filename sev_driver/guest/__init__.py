@@ -5,6 +5,7 @@
 ::
 
     id_block         the launch digest that the owner signed, and the signatures
+    input_keys       the keys of launch inputs, and those that were meant as such
     launch_inputs    what the owner gives the secure processor: host data, ID block
     launched         what a host says of a guest's launch, in the server's metadata
     model_selection  the model that flavor and image select

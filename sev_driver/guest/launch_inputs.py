@@ -17,30 +17,28 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from sev_driver.exceptions import Requirement, Violation, printable
-from sev_driver.guest import id_block, launched
+from sev_driver.guest import id_block
+from sev_driver.guest.input_keys import (
+    HOST_DATA,
+    ID_AUTH,
+    ID_BLOCK,
+    PIECE,
+    POLICY,
+    PREFIX,
+    InputRefused,
+    Owner,
+    Value,
+    of_flavor,
+    of_image,
+    of_server,
+    violation,
+)
 from sev_driver.guest.policy import DEFAULT_SNP_POLICY, SnpPolicy
-from sev_driver.guest.spelling import nearest
 from sev_driver.host.processor import Topology
 from sev_driver.model import SEV_SNP, AnyModel
 
-#: The keys begin with it in metadata and extra specs, and in properties of images.
-PREFIX: Final = "sev:"
-IMAGE_PREFIX: Final = "sev_"
-_PREFIXES: Final = (PREFIX, IMAGE_PREFIX)
-
-HOST_DATA: Final = "host_data"
-POLICY: Final = "policy"
-ID_BLOCK: Final = "id_block"
-ID_AUTH: Final = "id_auth"
 #: The value of host_data that binds the server's user data.
 USER_DATA: Final = "user_data"
-
-#: The ID authentication information is longer than a value can be.
-_PIECE = re.compile(r"id_auth_(0|[1-9]\d?)", re.ASCII)
-_NAMES: Final = (HOST_DATA, POLICY, ID_BLOCK)
-_MEANT: Final = (*_NAMES, "id_auth_0")
-#: The flavor's key of the model, which is no launch input.
-_MODEL: Final = "model"
 
 #: HOST_DATA of SNP_LAUNCH_FINISH (SEV-SNP firmware ABI, 8.18).
 HOST_DATA_BYTES: Final = 32
@@ -48,17 +46,6 @@ _HEX = re.compile(r"(?:[0-9a-f]{2})+", re.ASCII | re.IGNORECASE)
 
 _TAKES: Final = f"{SEV_SNP.title} takes {HOST_DATA_BYTES} bytes"
 _HOW: Final = "write them as 64 hexadecimal digits or in base64"
-
-
-@dataclasses.dataclass(frozen=True)
-class Owner:
-    """What has launch inputs: its name in messages, such as ``image 1``, and its keys.
-
-    ``items`` can have other keys as well.
-    """
-
-    title: str
-    items: Mapping[str, str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,32 +127,6 @@ class LaunchInputs:
 NO_INPUTS: Final = LaunchInputs()
 
 
-def are_given(keys: Iterable[str], prefix: str = "", other: str = "") -> bool:
-    """Return whether a key looks like a launch input.
-
-    For guests without launch inputs, this is the only check.
-
-    :param keys: those of a server's metadata, a flavor or an image.
-    :param prefix: what precedes the keys.
-    :param other: a key that is not counted.
-    """
-    prefixes = tuple(prefix + each for each in _PREFIXES)
-    written = prefix + launched.PREFIX
-    return any(
-        key.startswith(prefixes) and key != other and not key.startswith(written)
-        for key in keys
-    )
-
-
-def is_meant(key: str) -> bool:
-    """Return whether a flavor's key is meant as a launch input, not as ``sev:model``.
-
-    :param key: in lower case.
-    """
-    name = key[len(PREFIX) :]
-    return _is_known(name) or nearest(name, (*_MEANT, _MODEL)) in _MEANT
-
-
 def parse(
     server: Mapping[str, str],
     image: Owner,
@@ -181,23 +142,23 @@ def parse(
     :param allow_debug: true if the operator allows policies that allow debugging.
     """
     found, keys, violations = _in_effect(
-        _of_flavor(flavor), _of_image(image), _of_server(server)
+        of_flavor(flavor), of_image(image), of_server(server)
     )
     policy = host_data = signed = None
     try:
         if POLICY in found:
             policy = _policy(found[POLICY], allow_debug=allow_debug)
-    except _Refused as refused:
+    except InputRefused as refused:
         violations.append(refused.violation)
     try:
         if HOST_DATA in found:
             host_data = _host_data(found[HOST_DATA], user_data)
-    except _Refused as refused:
+    except InputRefused as refused:
         violations.append(refused.violation)
     try:
         signed = _signed(found)
         violations += () if signed is None else signed.violations()
-    except _Refused as refused:
+    except InputRefused as refused:
         violations.append(refused.violation)
     source = str(found[POLICY]) if POLICY in found else ""
     return LaunchInputs(
@@ -206,19 +167,19 @@ def parse(
 
 
 def _in_effect(
-    *owners: Iterable[_Value],
-) -> tuple[dict[str, _Value], list[str], list[Violation]]:
+    *owners: Iterable[Value],
+) -> tuple[dict[str, Value], list[str], list[Violation]]:
     """Return the values by name, all keys, and what is wrong with keys.
 
     :param owners: their values; a later owner overrides an earlier one.
     """
-    found: dict[str, _Value] = {}
+    found: dict[str, Value] = {}
     keys: list[str] = []
     violations: list[Violation] = []
     for values in map(list, owners):
-        if any(_PIECE.fullmatch(value.name) for value in values):
+        if any(PIECE.fullmatch(value.name) for value in values):
             # Pieces of two owners do not fit together.
-            found = {k: v for k, v in found.items() if not _PIECE.fullmatch(k)}
+            found = {k: v for k, v in found.items() if not PIECE.fullmatch(k)}
         for value in values:
             keys.append(str(value))
             if value.wrong is not None:
@@ -268,7 +229,7 @@ def _not_snp(inputs: LaunchInputs, model: AnyModel | None) -> Violation:
 
 
 def _not_allowed(inputs: LaunchInputs) -> Violation:
-    return _violation(
+    return violation(
         f"{inputs.keys[0]} is a launch input",
         "[sev] owner_inputs is False on this host",
         "remove it",
@@ -304,115 +265,16 @@ def check_host(inputs: LaunchInputs, host: Topology) -> tuple[Violation, ...]:
     )
 
 
-class _Refused(Exception):
-    def __init__(self, violation: Violation) -> None:
-        super().__init__(str(violation))
-        self.violation = violation
-
-
-@dataclasses.dataclass(frozen=True)
-class _Value:
-    """A key of an owner and its value; ``wrong`` is a violation of the key itself."""
-
-    name: str
-    key: str
-    owner: str
-    text: str
-    wrong: Violation | None = None
-
-    def __str__(self) -> str:
-        return f"{printable(self.key, 60)} of {self.owner}"
-
-    def refused(self, found: str, remedy: str, has: str = "is given") -> _Refused:
-        """Return the error for a wrong value; ``has`` says what the value is."""
-        if self.key.startswith(IMAGE_PREFIX) and len(self.text) == _CHARACTERS:
-            has += f" and {_CHARACTERS} characters, where Nova cuts a property"
-        return _Refused(_violation(f"{self} {has}", found, remedy))
-
-
-#: Nova keeps as much of an image's property, and cuts a longer one silently.
-_CHARACTERS: Final = launched.VALUE_CHARACTERS
-
-
-def _violation(requester: str, found: str, remedy: str) -> Violation:
-    return Violation(Requirement.OWNER_INPUT, requester, found, remedy, SEV_SNP)
-
-
-def _is_known(name: str) -> bool:
-    return name in _NAMES or _PIECE.fullmatch(name) is not None
-
-
-def _of_server(metadata: Mapping[str, str]) -> Iterator[_Value]:
-    for key, text in sorted(metadata.items()):
-        if not key.startswith(_PREFIXES) or key.startswith(launched.PREFIX):
-            continue
-        name, value = key[len(PREFIX) :], _Value("", key, "the server", text)
-        own = key.startswith(PREFIX)
-        if own and _is_known(name):
-            yield dataclasses.replace(value, name=name)
-            continue
-        near = _near(name)
-        if own or near is not None:
-            yield _unknown(value, near, PREFIX)
-
-
-def _of_image(image: Owner) -> Iterator[_Value]:
-    for key, text in sorted(image.items.items()):
-        if not key.startswith(_PREFIXES):
-            continue
-        name, value = key[len(PREFIX) :], _Value("", key, image.title, text)
-        if key.startswith(IMAGE_PREFIX) and _is_known(name):
-            yield dataclasses.replace(value, name=name)
-            continue
-        near = _near(name)
-        # Other properties have nothing to do with this driver.
-        if near is not None:
-            yield _unknown(value, near, IMAGE_PREFIX)
-
-
-def _of_flavor(flavor: Owner) -> Iterator[_Value]:
-    for key, text in sorted(flavor.items.items()):
-        if not key.startswith(_PREFIXES) or not is_meant(key.lower()):
-            continue
-        name, value = key[len(PREFIX) :], _Value("", key, flavor.title, text)
-        if key == PREFIX + POLICY:
-            yield dataclasses.replace(value, name=name)
-        elif _near(name) == POLICY:
-            yield _unknown(value, POLICY, PREFIX)
-        else:
-            wrong = _violation(
-                f"{value} is given",
-                f"of a flavor only {PREFIX}{POLICY} is read",
-                "set it in the server's metadata",
-            )
-            yield dataclasses.replace(value, wrong=wrong)
-
-
-def _near(name: str) -> str | None:
-    lower = name.lower()
-    return lower if _is_known(lower) else nearest(lower, _MEANT)
-
-
-def _unknown(value: _Value, near: str | None, prefix: str) -> _Value:
-    use = f"{prefix}{near}"
-    if near is None:
-        use = " or ".join((", ".join(PREFIX + n for n in _NAMES), PREFIX + _MEANT[-1]))
-    wrong = _violation(
-        f"{value} is given", "there is no such launch input", f"use {use}, or remove it"
-    )
-    return dataclasses.replace(value, wrong=wrong)
-
-
 def _id_violation(
     requester: str, found: str, remedy: str = "sign another"
 ) -> Violation:
     return Violation(Requirement.ID_BLOCK, requester, found, remedy, SEV_SNP)
 
 
-def _signed(found: Mapping[str, _Value]) -> SignedBlock | None:
+def _signed(found: Mapping[str, Value]) -> SignedBlock | None:
     """Return the ID block of the keys that are in effect, None without such keys."""
     block = found.get(ID_BLOCK)
-    pieces = {int(name[8:]): v for name, v in found.items() if _PIECE.fullmatch(name)}
+    pieces = {int(name[8:]): v for name, v in found.items() if PIECE.fullmatch(name)}
     if block is None and not pieces:
         return None
     if block is None or not pieces:
@@ -440,7 +302,7 @@ _AUTH_TAKES: Final = (
 _ZLIB: Final = b"\x78"
 
 
-def _id_auth(pieces: Mapping[int, _Value]) -> tuple[bytes, _Value]:
+def _id_auth(pieces: Mapping[int, Value]) -> tuple[bytes, Value]:
     """Return the ID authentication information of its pieces, and what has it."""
     for number in range(len(pieces)):
         if number not in pieces:
@@ -461,7 +323,7 @@ def _id_auth(pieces: Mapping[int, _Value]) -> tuple[bytes, _Value]:
     return data, whole
 
 
-def _unpacked(whole: _Value, data: bytes) -> bytes:
+def _unpacked(whole: Value, data: bytes) -> bytes:
     unpacker = zlib.decompressobj()
     try:
         # One byte more shows that it is too long, however much it unpacks to.
@@ -479,7 +341,7 @@ def _unpacked(whole: _Value, data: bytes) -> bytes:
     return found
 
 
-def _policy(value: _Value, *, allow_debug: bool) -> SnpPolicy:
+def _policy(value: Value, *, allow_debug: bool) -> SnpPolicy:
     try:
         policy = SnpPolicy.parse(value.text)
     except ValueError as error:
@@ -497,7 +359,7 @@ def _policy(value: _Value, *, allow_debug: bool) -> SnpPolicy:
     return policy
 
 
-def _host_data(value: _Value, user_data: str | None) -> bytes:
+def _host_data(value: Value, user_data: str | None) -> bytes:
     if value.text == USER_DATA:
         return _user_data_digest(value, user_data)
     data = _base64(value.text)
@@ -513,7 +375,7 @@ def _host_data(value: _Value, user_data: str | None) -> bytes:
     return data
 
 
-def _user_data_digest(value: _Value, user_data: str | None) -> bytes:
+def _user_data_digest(value: Value, user_data: str | None) -> bytes:
     has = f"is {USER_DATA}"
     if not user_data:
         raise value.refused(

@@ -13,7 +13,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 
 from sev_driver.exceptions import printable
-from sev_driver.guest import launch_inputs
+from sev_driver.guest import input_keys
 from sev_driver.guest.model_selection import (
     FLAVOR_KEY,
     IMAGE_KEY,
@@ -101,7 +101,7 @@ def _meant_key(key: str, value: str, keys: tuple[str, ...]) -> str | None:
     text = _normal(key)
     if MODEL_KEY in keys and text.startswith("sev:"):
         # This driver's namespace has no other keys.
-        return None if launch_inputs.is_meant(text) else MODEL_KEY
+        return None if input_keys.is_meant(text) else MODEL_KEY
     meant = nearest(text, keys)
     if meant == MODEL_KEY and nearest(_normal(value), _MODELS) is None:
         # The key is short, so keys of others, such as gpu:model, resemble it.

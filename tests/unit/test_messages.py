@@ -37,7 +37,8 @@ from sev_driver.exceptions import (
     Requirement,
 )
 from sev_driver.guest import launch_inputs, model_selection, near_misses, operations
-from sev_driver.guest.launch_inputs import Owner, SignedBlock
+from sev_driver.guest.input_keys import Owner
+from sev_driver.guest.launch_inputs import SignedBlock
 from sev_driver.guest.model_selection import ModelRequest
 from sev_driver.guest.policy import SevPolicy
 from sev_driver.guest.requirements import (

@@ -21,7 +21,7 @@ from sev_driver.domain.forbidden_devices import Disk
 from sev_driver.domain.xml import parse
 from sev_driver.exceptions import Requirement, Violation
 from sev_driver.guest import launch_inputs, near_misses
-from sev_driver.guest.launch_inputs import Owner
+from sev_driver.guest.input_keys import Owner
 from sev_driver.guest.requirements import GuestRequest, Setting
 from sev_driver.host.capabilities import HostCapabilities, ModelCapability, ObstacleKind
 from sev_driver.host.processor import Topology

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sev_driver.exceptions import Fault, Requirement
-from sev_driver.guest import launch_inputs
-from sev_driver.guest.launch_inputs import LaunchInputs, Owner
+from sev_driver.guest import input_keys, launch_inputs
+from sev_driver.guest.input_keys import Owner
+from sev_driver.guest.launch_inputs import LaunchInputs
 from sev_driver.guest.policy import SnpPolicy
 from sev_driver.host.processor import Topology
 from sev_driver.model import SEV, SEV_ES, SEV_SNP, ForeignModel
@@ -234,11 +235,11 @@ def test_keys_of_others(sources: tuple[dict[str, str], ...]) -> None:
     ],
 )
 def test_are_given(keys: list[str], *, expected: bool) -> None:
-    assert launch_inputs.are_given(keys) is expected
+    assert input_keys.are_given(keys) is expected
     stored = [f"image_{key}" for key in keys]
-    assert launch_inputs.are_given(stored, prefix="image_") is expected
-    assert launch_inputs.are_given(stored) is False
-    assert launch_inputs.are_given(keys, other="sev:model") is (
+    assert input_keys.are_given(stored, prefix="image_") is expected
+    assert input_keys.are_given(stored) is False
+    assert input_keys.are_given(keys, other="sev:model") is (
         expected and keys != ["sev:model"]
     )
 
