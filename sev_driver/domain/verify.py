@@ -114,7 +114,7 @@ def _difference(found: LaunchSecurity, expected: LaunchSecurity) -> str | None:
     if not isinstance(found, SnpLaunchSecurity):
         return None
     # Both have the same model.
-    assert isinstance(expected, SnpLaunchSecurity)
+    assert isinstance(expected, SnpLaunchSecurity)  # nosec B101  # for mypy
     is_exact = expected.is_owners_policy or expected.id_block is not None
     if is_exact and found.policy != expected.policy:
         asked = f"{expected.policy.format()} of {expected.policy_source}"
