@@ -63,7 +63,9 @@ def never_in_the_clear(clouds: list[CloudFixture]) -> Iterator[None]:
 def the_lab(
     tmp_path_factory: pytest.TempPathFactory, clouds: list[CloudFixture]
 ) -> Iterator[Lab]:
-    with Lab(tmp_path_factory.mktemp("faults")) as lab:
+    state = tmp_path_factory.mktemp("faults")
+    # Firmware only takes time: no test of faults looks into a guest.
+    with Lab(state, halting_firmware=True) as lab:
         traps.install(lab)
         clouds.append(lab)
         yield lab
