@@ -5,6 +5,7 @@ import errno
 import json
 import random
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -59,6 +60,24 @@ def _listen(ports: Iterator[int]) -> socket.socket:
             if error.errno != errno.EADDRINUSE:
                 raise
     raise OSError(errno.EADDRINUSE, f"no port of {HOST} is free")
+
+
+def listen_again(port: int, timeout: float) -> socket.socket:
+    """Listen where a service has just been killed.
+
+    A child that it was about to start may have its socket for a moment.
+
+    :param timeout: seconds to wait for that.
+    :raises OSError: somebody else listens there.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            return socket.create_server((HOST, port), backlog=128)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                raise
+        time.sleep(0.05)
 
 
 class Ports:

@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from devcloud.cloud import Cloud, CloudError
 from devcloud.config import nova
-from devcloud.endpoints import HOST
+from devcloud.endpoints import listen_again
 from devcloud.init import environment
 from devcloud.processes import ProcessId
 from devcloud.reports import ReportReader
@@ -61,7 +60,7 @@ class Restarts:
         """Return when it is ready."""
         layout, ports = self._cloud.layout, self._cloud.ports
         read, write = os.pipe()
-        with socket.create_server((HOST, ports.numbers[service]), backlog=128) as web:
+        with listen_again(ports.numbers[service], END_TIMEOUT) as web:
             command = [sys.executable, "-m", "devcloud.services", service]
             command += [str(layout.state), "--listen", str(web.fileno())]
             command += ["--report", str(write)]

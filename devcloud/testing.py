@@ -3,6 +3,7 @@
 
 import dataclasses
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +22,7 @@ from devcloud.settings import CloudSettings
 from devcloud.simhost.settings import HostSettings
 
 INSTANCE_TIMEOUT = 180
+FAULT_TIMEOUT = 10
 SLOT = "MEM_ENCRYPTION_CONTEXT"
 DISABLED = "COMPUTE_STATUS_DISABLED"
 #: Of the API's answer to a request for a server with which Nova is busy.
@@ -134,7 +136,17 @@ class CloudFixture(fixtures.Fixture):
         ):
             server = self.connection.compute.get_server(server)
             if server.status in ("ACTIVE", "ERROR"):
-                return server
+                return self.with_fault(server)
+
+    def with_fault(self, server: Any) -> Any:
+        """The server; in ERROR with its fault, which Nova records a moment later."""
+        deadline = time.monotonic() + FAULT_TIMEOUT
+        while server.status == "ERROR" and not server.fault:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
+            server = self.connection.compute.get_server(server)
+        return server
 
     def delete(self, server: Any) -> None:
         compute = self.connection.compute

@@ -138,7 +138,11 @@ class Requests:
             busy = [
                 f"{server.name} is {server.status}, {server.task_state}"
                 for uuid, server in servers.items()
-                if server.status == "BUILD" or server.task_state or uuid in regretted
+                if server.status == "BUILD"
+                or server.task_state
+                or uuid in regretted
+                # Nova records a moment later why.
+                or (server.status == "ERROR" and not server.fault)
             ]
             if not busy:
                 return servers

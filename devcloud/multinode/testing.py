@@ -111,7 +111,7 @@ class MultinodeFixture(CloudFixture):
         for _ in _until(f"{server.name} is still {server.status}"):
             server = self.connection.compute.get_server(server)
             if server.task_state is None and server.status not in passing:
-                return server
+                return self.with_fault(server)
 
     def migrate(self, server: Any) -> Any:
         """The server when it waits for a confirmation, or has not moved."""
@@ -142,7 +142,7 @@ class MultinodeFixture(CloudFixture):
             # While it is being rebuilt it is idle for a moment.
             moved = server.compute_host != dead
             if server.task_state is None and (moved or server.status == "ERROR"):
-                return server
+                return self.with_fault(server)
 
     def take_for_dead(self, host: ComputeHost, dead: bool) -> None:
         """Tell Nova so, as an operator does who need not wait for it to see."""

@@ -50,7 +50,8 @@ def test_as_many_run_as_there_are_slots_and_the_rest_hear_why_not(
         "ACTIVE": SLOTS,
         "ERROR": BOOTS - SLOTS,
     }
-    refused = [server for server in servers if server.status == "ERROR"]
+    errors = [server for server in servers if server.status == "ERROR"]
+    refused = [cloud.with_fault(server) for server in errors]
     for server in refused:
         assert server.fault["message"].startswith("No valid host was found.")
     running = {server.instance_name for server in servers if server.status == "ACTIVE"}
