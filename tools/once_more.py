@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 #: More failures than these have one cause, and that is no busy machine.
-MOST = 5
+MOST = 10
 
 
 def remember(cache: Path) -> list[str]:

@@ -121,7 +121,7 @@ PASSES = "def test_it(): pass"
     [
         ([PASSES, FAILS_AT_FIRST], 0, "2 passed, 0 failed"),
         ([PASSES, FAILS, FAILS_AT_FIRST], 1, "1 passed, 2 failed"),
-        ([FAILS_AT_FIRST] * 6, 1, "0 passed, 6 failed"),
+        ([FAILS_AT_FIRST] * 11, 1, "0 passed, 11 failed"),
     ],
     ids=["passes then", "fails again", "too many"],
 )
