@@ -11,7 +11,6 @@ have many tests at once: they get no second run.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,8 +20,8 @@ MOST = 10
 
 def remember(cache: Path) -> list[str]:
     """Return pytest's options to keep in ``cache`` what fails; forget earlier runs."""
-    shutil.rmtree(cache, ignore_errors=True)
-    return _options(cache)
+    # pytest clears it: it may run as root, and the cache is then root's.
+    return [*_options(cache), "--cache-clear"]
 
 
 def failed(cache: Path) -> list[str]:
