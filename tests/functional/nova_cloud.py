@@ -267,6 +267,24 @@ class Cloud(WithSEVDriver, base.ServersTestBase):
     def hard_reboot(self, server: dict[str, Any], state: str = "ACTIVE") -> None:
         self.act(server, {"reboot": {"type": "HARD"}}, state)
 
+    def evacuate(
+        self, server: dict[str, Any], source: str, host: str, **reached: str
+    ) -> Any:
+        """Evacuate a server from a compute that fails; return that compute, stopped.
+
+        :param host: whose the server is then; ``reached`` is what else it has.
+        """
+        failed = self.computes[source]
+        failed.stop()
+        self.api.put_service_force_down(failed.service_ref.uuid, True)
+        self.defined.clear()
+        # As in attempt().
+        with contextlib.suppress(ApiError):
+            self.api.post_server_action(server["id"], {"evacuate": {}})
+        wanted = {"OS-EXT-SRV-ATTR:host": host, "OS-EXT-STS:task_state": None}
+        self._wait_for_server_parameter(server, {**wanted, **reached})
+        return failed
+
     def fault(self, server: dict[str, Any]) -> str:
         """Return what ``openstack server show`` says of a server in ERROR."""
         message: str = self.api.get_server(server["id"])["fault"]["message"]

@@ -6,7 +6,6 @@ Nova 31 and older asks Placement for a slot without saying of which model: what 
 given may be a slot of SEV-ES or SEV-SNP.
 """
 
-import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -129,16 +128,8 @@ def test_a_migrated_guest_has_a_slot_of_sev_on_either_host(cloud: Cloud) -> None
 
 def test_an_evacuated_guest_has_a_slot_of_sev(cloud: Cloud) -> None:
     server = cloud.boot(UEFI, ASKED_BY_FLAVOR, host=COMPUTE)
-    source = cloud.computes[COMPUTE]
-    source.stop()
-    cloud.api.put_service_force_down(source.service_ref.uuid, True)
-    cloud.defined.clear()
 
-    with contextlib.suppress(nova_cloud.ApiError):
-        cloud.api.post_server_action(server["id"], {"evacuate": {}})
-    cloud._wait_for_server_parameter(
-        server, {"OS-EXT-SRV-ATTR:host": OTHER, "OS-EXT-STS:task_state": None}
-    )
+    source = cloud.evacuate(server, COMPUTE, OTHER)
 
     assert policy(cloud) == "0x0033"
     assert used(cloud) == {f"{COMPUTE}_amd_sev": 1, f"{OTHER}_amd_sev": 1}

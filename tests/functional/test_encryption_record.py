@@ -6,7 +6,6 @@ The host of the guest has failed, so that nothing but the record says that a ser
 no longer asks was encrypted.
 """
 
-import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -56,21 +55,8 @@ def refuse_rebuild(cloud: Cloud, server: dict[str, Any]) -> None:
 
 def evacuate(cloud: Cloud, server: dict[str, Any], state: str) -> None:
     """The server's host fails, the server is evacuated, and the host comes back."""
-    source = cloud.computes[COMPUTE]
-    source.stop()
-    cloud.api.put_service_force_down(source.service_ref.uuid, True)
-    cloud.defined.clear()
-    with contextlib.suppress(nova_cloud.ApiError):
-        cloud.api.post_server_action(server["id"], {"evacuate": {}})
     host = COMPUTE if state == "ERROR" else OTHER
-    cloud._wait_for_server_parameter(
-        server,
-        {
-            "OS-EXT-SRV-ATTR:host": host,
-            "OS-EXT-STS:task_state": None,
-            "status": state,
-        },
-    )
+    source = cloud.evacuate(server, COMPUTE, host, status=state)
     cloud.restart(COMPUTE)
     cloud.api.put_service_force_down(source.service_ref.uuid, False)
 

@@ -156,16 +156,8 @@ def test_from_stock_to_ours_and_back(asker: str, cloud: Cloud) -> None:
 def test_an_evacuation_to_stock_is_encrypted(cloud: Cloud) -> None:
     """Of a server whose image names no machine type: here the record has it."""
     server = cloud.boot(UEFI, ASKED_BY_FLAVOR, host=OURS)
-    source = cloud.computes[OURS]
-    source.stop()
-    cloud.api.put_service_force_down(source.service_ref.uuid, True)
-    cloud.defined.clear()
 
-    with contextlib.suppress(nova_cloud.ApiError):
-        cloud.api.post_server_action(server["id"], {"evacuate": {}})
-    cloud._wait_for_server_parameter(
-        server, {"OS-EXT-SRV-ATTR:host": STOCK, "OS-EXT-STS:task_state": None}
-    )
+    source = cloud.evacuate(server, OURS, STOCK)
 
     assert find(cloud.defined[0], "launchSecurity").get("type") == "sev"
     source.start()
