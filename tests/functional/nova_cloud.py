@@ -14,6 +14,7 @@ from unittest import mock
 
 import fixtures
 import pytest
+import sqlalchemy.pool
 from nova import context as nova_context
 from nova import objects
 from nova.compute import rpcapi
@@ -44,6 +45,13 @@ ASKERS = {
 ApiError = api_client.OpenStackApiException
 
 
+class KeptPool(sqlalchemy.pool.QueuePool):
+    """Connections that are kept, as many as there are sessions at once."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "pool_size": 0})
+
+
 class Cloud(WithSEVDriver, base.ServersTestBase):
     """One API, one scheduler, one Placement; computes are started by the tests.
 
@@ -55,6 +63,7 @@ class Cloud(WithSEVDriver, base.ServersTestBase):
     ADMIN_API = True
 
     def setUp(self) -> None:
+        self._keep_connections()
         super().setUp()
         self._let_idle_threads_rest()
         self._numbers = itertools.count()
@@ -67,6 +76,14 @@ class Cloud(WithSEVDriver, base.ServersTestBase):
         self._record("Domain.attachDeviceFlags", self.attached)
         self._remember_launch_security()
         self._keep_volumes()
+
+    def _keep_connections(self) -> None:
+        """Have each session not open its database anew.
+
+        oslo.db keeps no connections to a file of SQLite, where Nova's tests have their
+        databases from 34 on.
+        """
+        self.useFixture(fixtures.MonkeyPatch("sqlalchemy.pool.NullPool", KeptPool))
 
     def _let_idle_threads_rest(self) -> None:
         """Have idle threads look twice a second whether they shall end.
