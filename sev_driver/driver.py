@@ -114,8 +114,9 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         usage = self._slots.apply(
             update, host, self.static_traits, ask_placement=self._metrics.needs_all
         )
-        # Nova's driver keeps a copy of the tree, which lacks the slots.
-        self.provider_tree = copy.deepcopy(provider_tree)
+        if update.has_changed:
+            # Nova's driver keeps a copy of the tree, which lacks these changes.
+            self.provider_tree = copy.deepcopy(provider_tree)
         self._metrics.report(host, usage)
 
     def _get_memory_encrypted_slots(self) -> int:

@@ -32,6 +32,7 @@ class MetricsReporter:
         self._errors = errors
         self._audit = audit
         self._path = _usable(CONF.sev.prometheus_textfile)
+        self._slots: Mapping[MemoryEncryptionModel, SlotUsage] = {}
         self._logged: dict[MemoryEncryptionModel, str] = {}
         self._failures = 0
         self._fault: str | None = None
@@ -47,7 +48,10 @@ class MetricsReporter:
         slots: Mapping[MemoryEncryptionModel, SlotUsage],
     ) -> None:
         """Write the metrics of one update; never raise."""
-        for model, usage in slots.items():
+        # Most updates change nothing.
+        changed = {} if slots == self._slots else slots
+        self._slots = dict(slots)
+        for model, usage in changed.items():
             line = metrics.slots_line(model, usage)
             nothing = usage == SlotUsage() and model not in self._logged
             if self._logged.get(model) != line and not nothing:

@@ -53,12 +53,15 @@ class ProviderTreeUpdate:
         known: KnownConsumers,
         stock_models: frozenset[MemoryEncryptionModel] | None = None,
     ) -> None:
+        #: Whether the tree has changed, apart from the changes of Nova's driver.
+        self.has_changed = False
         self._stock_models = stock_models
         self._tree = tree
         self._names = names
         self._allocations = allocations
         self._placement = placement
-        found = {
+        #: What Nova's driver changes in them is the inventory and traits of the root.
+        self._found = found = {
             name: tree.data(name)
             for name in (names.node, *map(names.child, MemoryEncryptionModel))
             if tree.exists(name)
@@ -101,6 +104,7 @@ class ProviderTreeUpdate:
             self._tree.new_child(provider, self._names.node)
         target = self._tree.data(provider).uuid
         count = slot_allocations.move(self._allocations, source, target)
+        self.has_changed = True
         LOG.info("Moving %d encryption slots from %s to %s", count, stale, provider)
 
     def observe(self, host: HostCapabilities) -> Observation:
@@ -147,42 +151,62 @@ class ProviderTreeUpdate:
         inventories = reserved.reserve_resources(
             self._tree.data(node).inventory, unallocated
         )
-        self._tree.update_inventory(node, inventories)
+        self.has_changed |= self._tree.update_inventory(node, inventories)
 
     def write(self, plan: ProviderPlan) -> None:
         """Write ``plan`` into the tree."""
+        root = self._tree.data(self._names.node)
+        changed = [self._write_root(root, plan)]
         for model, planned in plan.models.items():
-            self._write_model(model, planned)
-        node = self._names.node
-        if plan.root_traits.add:
-            self._tree.add_traits(node, *plan.root_traits.add)
-        if plan.root_traits.remove:
-            self._tree.remove_traits(node, *plan.root_traits.remove)
+            changed.append(self._write_child(model, planned))
+        self.has_changed = self.has_changed or any(changed)
 
-    def _write_model(self, model: MemoryEncryptionModel, planned: ModelPlan) -> None:
-        """Write a model's inventory to its provider, and remove it elsewhere."""
-        node, child = self._names.node, self._names.child(model)
-        slots = {} if planned.inventory is None else {SLOT: planned.inventory}
-        if model is SEV:
-            root = dict(self._tree.data(node).inventory)
-            root.pop(SLOT, None)
-            if planned.provider == node:
-                root |= slots
-            self._tree.update_inventory(node, root)
-        if slots and planned.provider == child:
+    def _write_root(self, root: Any, plan: ProviderPlan) -> bool:
+        """Write the slots and traits of the root provider.
+
+        :param root: its data after Nova's driver changed it.
+        """
+        node, planned = self._names.node, plan.models.get(SEV)
+        slots = None
+        if planned is not None and planned.provider == node:
+            slots = planned.inventory
+        changed = False
+        if planned is not None and (slots or SLOT in root.inventory):
+            others = {key: root.inventory[key] for key in root.inventory if key != SLOT}
+            inventories = {**others, SLOT: slots} if slots else others
+            changed = bool(self._tree.update_inventory(node, inventories))
+        traits = plan.root_traits
+        return self._write_traits(root, traits.add, traits.remove) or changed
+
+    def _write_child(self, model: MemoryEncryptionModel, planned: ModelPlan) -> bool:
+        """Write a model's child provider, or remove it if its slots are elsewhere."""
+        child = self._names.child(model)
+        if planned.inventory is None or planned.provider != child:
             if not self._tree.exists(child):
-                self._tree.new_child(child, node)
-            self._tree.update_inventory(child, slots)
-            self._write_child_traits(child, model)
-        elif self._tree.exists(child):
+                return False
             self._tree.remove(child)
-
-    def _write_child_traits(self, name: str, model: MemoryEncryptionModel) -> None:
-        """Set the trait of the model, and keep the operator's traits."""
+            return True
+        slots = {SLOT: planned.inventory}
+        found = self._found.get(child)
+        if found is None:
+            if not self._tree.exists(child):
+                self._tree.new_child(child, self._names.node)
+            found = self._tree.data(child)
+        changed = found.inventory != slots and self._tree.update_inventory(child, slots)
+        # The operator's traits stay.
         known = providers.is_standard(model) and self._placement.has_trait(model.trait)
         choice = providers.choose(model, known)
-        self._tree.add_traits(name, providers.OWNER, choice.wanted)
-        self._tree.remove_traits(name, choice.unwanted)
+        wanted = {providers.OWNER, choice.wanted}
+        return self._write_traits(found, wanted, {choice.unwanted}) or bool(changed)
+
+    def _write_traits(self, found: Any, add: Set[str], remove: Set[str]) -> bool:
+        """Add and remove traits of a provider; return whether that changes it."""
+        new, old = add - found.traits, remove & found.traits
+        if new:
+            self._tree.add_traits(found.name, *new)
+        if old:
+            self._tree.remove_traits(found.name, *old)
+        return bool(new or old)
 
 
 def other_vendors_inventories(nova_host: Any) -> dict[str, dict[str, Any]]:

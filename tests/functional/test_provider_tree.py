@@ -96,3 +96,23 @@ def test_a_host_that_loses_sev_loses_the_provider_at_its_restart(cloud: Cloud) -
     cloud.kvm_parameters.sev = True
     cloud.restart(host)
     assert cloud.slots(host) == SLOTS
+
+
+def test_the_tree_that_novas_driver_keeps_has_the_slots_after_each_update(
+    cloud: Cloud, cap: Callable[[int], None]
+) -> None:
+    host = cloud.start_compute("keeping")
+    kept = [kept_slots(cloud, host)]
+    cloud._run_periodics()
+    kept.append(kept_slots(cloud, host))
+    cap(7)
+    cloud._run_periodics()
+    kept.append(kept_slots(cloud, host))
+    assert kept == [SLOTS, SLOTS, 7]
+
+
+def kept_slots(cloud: Cloud, host: str) -> int:
+    tree = cloud.computes[host].driver.provider_tree
+    inventory = tree.data(f"{host}_amd_sev").inventory
+    slots: int = inventory["MEM_ENCRYPTION_CONTEXT"]["total"]
+    return slots
