@@ -266,6 +266,8 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
                 image_meta = with_encryption_properties(instance, image_meta)
             super().finish_migration(*call, image_meta, *args, **kwargs)
             self._launches.record(instance, request)
+        if loses_encryption:
+            encryption_removed.add_event(context, instance)
 
     def finish_revert_migration(
         self, context: Any, instance: objects.Instance, *args: Any, **kwargs: Any
@@ -379,6 +381,7 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
     ) -> None:
         if encryption_removed.warn_if_rebuild_disables_encryption(self._host, instance):
             launch_facts.forget(instance)
+            encryption_removed.add_event(context, instance)
         if failed_rebuilds.note_destroy(instance):
             self._admission.renew_record(instance)
         super().destroy(context, instance, *args, **kwargs)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Warn when a resize or rebuild removes a guest's encryption."""
+"""Warn the operator and the user when a resize or rebuild removes the encryption."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from typing import Any
 
 from nova import objects
 from nova.compute import task_states
+from nova.compute import utils as compute_utils
 from oslo_log import log as logging
 
 from sev_driver.compute import instance as guest_request
 from sev_driver.domain import xml
 
 LOG = logging.getLogger(__name__)
+#: What the user sees among the events of the resize or rebuild.
+EVENT = "memory_encryption_removed"
 
 
 def warn_if_resize_disables_encryption(instance: objects.Instance) -> bool:
@@ -53,6 +56,20 @@ def warn_if_rebuild_disables_encryption(host: Any, instance: objects.Instance) -
         )
         return True
     return False
+
+
+def add_event(context: Any, instance: objects.Instance) -> None:
+    """Add an event to the running resize or rebuild of a server.
+
+    Nova shows faults of servers in ERROR only, and the request succeeds. Its events are
+    all that ``openstack server event show`` has for the user of such a server.
+    """
+    try:
+        with compute_utils.EventReporter(context, EVENT, instance.host, instance.uuid):
+            pass
+    except Exception as error:
+        # A failure here must not prevent the resize or rebuild.
+        LOG.debug("Cannot add an event: %s", error, instance=instance)
 
 
 def _is_encrypted(host: Any, instance: objects.Instance) -> bool:
