@@ -247,8 +247,8 @@ if the cloud cannot be asked.
 """
 
 _PLAN_STATUS = """\
-Exit status: 0 if the guest would boot, 1 if it would not or if nothing asks for
-encryption, 2 if an argument is wrong or the cloud cannot be asked.
+Exit status: 0 if the guest would boot, 1 if it would not or if it does not ask for
+AMD SEV, 2 if an argument is wrong or the cloud cannot be asked.
 """
 
 
@@ -277,7 +277,9 @@ def add_cloud(commands: Any) -> None:
 
 def add_plan(commands: Any) -> None:
     """Add ``plan`` to the commands of sev-doctor."""
-    parser = _command_parser(commands, "plan", "would it boot?", _PLAN, _PLAN_STATUS)
+    parser = _command_parser(
+        commands, "plan", "check one guest before it is created", _PLAN, _PLAN_STATUS
+    )
     add = parser.add_argument
     add("--flavor", metavar="NAME", help="a flavor's name or id")
     add("--image", metavar="NAME", help="an image's name or id")

@@ -190,7 +190,7 @@ def remove(places: Places) -> None:
     if MARK not in places.link.read_text():
         raise LinkError(
             f"{places.link} was not written by sev-driver-link, but came with\n"
-            f"sev_driver, and goes with it.{_uninstall(places.link)}"
+            f"sev_driver, and is removed with it.{_uninstall(places.link)}"
         )
     try:
         shutil.rmtree(places.link.parent)

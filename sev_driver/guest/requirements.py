@@ -320,7 +320,7 @@ def _host_device_findings(
         yield UnmetRequirement(
             Requirement.NO_HOST_DEVICE,
             f"{device.source} is {device.value}, a host device",
-            "encrypted guests cannot use host devices, remove it",
+            "remove it, because encrypted guests cannot use host devices",
         )
 
 

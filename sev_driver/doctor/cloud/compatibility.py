@@ -82,7 +82,8 @@ def _forbidden_trait(
     return tuple(
         requirements.UnmetRequirement(
             Requirement.AGREEMENT,
-            f"flavor {flavor.name} has {key}=forbidden, which all such slots have",
+            f"flavor {flavor.name} has {key}=forbidden, and every slot of "
+            f"{request.model.title} has this trait",
             "unset it",
         ).attributed_to(request)
         for key, value in sorted(flavor.extra_specs.items())

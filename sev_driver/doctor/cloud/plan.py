@@ -59,7 +59,13 @@ class DryRun:
 
     @property
     def exit_status(self) -> int:
-        return exit_status(self.findings)
+        """0 if the guest would boot encrypted by AMD SEV, as far as was checked."""
+        return 1 if self.request is None else exit_status(self.findings)
+
+    @property
+    def is_foreign(self) -> bool:
+        """True if it asks for a model of another vendor, which was not checked."""
+        return any(each.check.id == "plan.foreign" for each in self.findings)
 
 
 def run(
@@ -135,12 +141,20 @@ def _hosts(
     places = tuple(host_verdicts(question, cloud.slots, cloud.computes))
     taking = [place.host for place in places if place.takes]
     if taking:
-        seen = f"{len(taking)} of {len(places)} would take it: {short(taking)}"
+        seen = f"{len(taking)} of {_hosts_in_words(places)} would take it: "
+        seen += short(taking)
         return places, subject.finding("hosts", Verdict.PASS, seen)
-    first = f", {places[0].host} since {places[0].why}" if len(places) == 1 else ""
-    seen = f"none of {len(places)} would take it{first}"
-    remedy = "free there what is lacking, add hosts that have it, or ask for less"
+    seen = f"none of {_hosts_in_words(places)} would take it"
+    if len(places) == 1:
+        seen = f"the only host, {places[0].host}, would not take it: {places[0].why}"
+    remedy = (
+        "add hosts that have what is missing, free it on these hosts, or ask for less"
+    )
     return places, subject.finding("hosts", Verdict.FAIL, seen, remedy)
+
+
+def _hosts_in_words(places: tuple[HostVerdict, ...]) -> str:
+    return f"{len(places)} host{'' if len(places) == 1 else 's'}"
 
 
 _UNITS = {"MEMORY_MB": "MB of memory", "DISK_GB": "GB of disk", "VCPU": "processors"}

@@ -162,9 +162,9 @@ def plan_text(plan: DryRun, style: Style = _PLAIN) -> str:
     if plan.sketch is not None and (style.verbose or not plan.exit_status):
         lines += [
             "",
-            "The guest's domain. What sev_driver puts in is marked by +, what it takes",
-            "out by -, with the policies by default. All else is a sketch of what Nova",
-            "makes, which has more devices, and paths and names of its own.",
+            "The guest's libvirt domain. sev_driver adds the lines with + and removes",
+            "those with -, here with the default policies. The rest is a sketch: the",
+            "domain that Nova creates has more devices, and other paths and names.",
             *(f"  {line}" for line in plan.sketch.difference()),
         ]
     lines += ["", *textwrap.wrap(_outcome(plan), style.width, break_on_hyphens=False)]
@@ -173,6 +173,8 @@ def plan_text(plan: DryRun, style: Style = _PLAIN) -> str:
 
 def _outcome(plan: DryRun) -> str:
     if plan.exit_status:
+        if plan.is_foreign:
+            return "It was not checked, because it does not ask for AMD SEV."
         if plan.request is None:
             return "It would not boot encrypted."
         return "It would not boot."

@@ -34,6 +34,11 @@ def no_cloud(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ([*PLAN, "--image-property", "hw_firmware_type=bios"], 1, "It would not boot"),
         (["plan", "--property", "a=b"], 1, "It would not boot encrypted"),
         (
+            [*PLAN, "--property", "hw:mem_encryption_model=intel-tdx"],
+            1,
+            "It was not checked, because it does not ask for AMD SEV.",
+        ),
+        (
             [*PLAN, "--property", "sev:model=amd-sev-es", "--nova-release", "32"],
             1,
             "make the two agree",
