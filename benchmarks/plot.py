@@ -32,10 +32,12 @@ def draw(found: Iterable[Series], file: Path) -> None:
         for name, group in itertools.groupby(shown, key=lambda one: one.bench)
     ]
     pyplot.rcParams["svg.hashsalt"] = "benchmarks"
-    figure, axes = pyplot.subplots(
-        1, max(len(grown), 1), figsize=(3.4 * max(len(grown), 1), 3.2), squeeze=False
-    )
-    for axis, (name, group) in zip(axes[0], grown, strict=False):
+    # Two in a row: the manual's column is as wide as that, and the words can be read.
+    rows = max(1, -(-len(grown) // 2))
+    figure, axes = pyplot.subplots(rows, 2, figsize=(8, 3.2 * rows), squeeze=False)
+    for axis in axes.flat[len(grown) :]:
+        axis.remove()
+    for axis, (name, group) in zip(axes.flat, grown, strict=False):
         _bench(axis, name, group)
     figure.tight_layout()
     figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
@@ -72,8 +74,8 @@ def _bench(axis: Axes, name: str, group: list[Series]) -> None:
         if bound is not None:
             axis.axhline(bound, color=colour, linestyle=":", linewidth=1)
     axis.axhline(1, color="black", linewidth=0.8)
-    axis.set_title(name, fontsize=10)
+    axis.set_title(name, fontsize=11)
     axis.set_xlabel(group[0].sized)
     axis.set_ylabel("ours / stock")
     axis.set_ylim(0.7, max(1.5, *(one.spread[1] * 1.05 for one in group)))
-    axis.legend(fontsize=7)
+    axis.legend(fontsize=9)

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sphinx settings."""
 
+import html
 import importlib.metadata
 import pathlib
 import re
 import sys
+
+from docutils import nodes
+from reno.config import Config
 
 HERE = pathlib.Path(__file__).resolve().parent
 # The manual's own extensions, and the driver, whose code reckons its tables.
@@ -21,6 +25,8 @@ extensions = [
     "reno.sphinxext",
 ]
 master_doc = "index"
+# Quotes only: in the man pages, --option must not become a dash.
+smartquotes_action = "q"
 # Most blocks without a language are messages and tables: no language is theirs.
 highlight_language = "none"
 
@@ -52,21 +58,21 @@ man_pages = [
     (
         "man/sev-capabilities",
         "sev-capabilities",
-        "what sev_driver would conclude of a host that is far away",
+        "what sev_driver would detect on another host",
         "",
         1,
     ),
     (
         "man/sev-doctor",
         "sev-doctor",
-        "what keeps encrypted guests from running, and how to mend it",
+        "find out why encrypted guests do not run, and what to do",
         "",
         1,
     ),
     (
         "man/sev-driver-link",
         "sev-driver-link",
-        "have nova-compute find sev_driver",
+        "make sev_driver loadable for nova-compute",
         "",
         1,
     ),
@@ -85,6 +91,36 @@ def link_pages(app, path, docname, content):
     content[0] = re.sub(r"``doc/source/([\w/-]+)\.rst``", r":doc:`/\1`", content[0])
 
 
+def name_first_release(app, doctree):
+    """Give the notes the title of reno's configuration if the clone has no tag.
+
+    reno then calls the version 0.0.0, and uses its title only for later commits.
+    """
+    unreleased = Config(str(HERE.parents[1])).unreleased_version_title
+    for title in doctree.findall(nodes.title):
+        if title.astext() == "0.0.0":
+            title.children = [nodes.Text(unreleased)]
+
+
+def break_long_names(app, doctree, docname):
+    """Let a browser break long names, such as of tests, between their words.
+
+    In the narrow columns of tables, names of options and keys are long, too.
+    """
+    if app.builder.format != "html":
+        return
+    in_tables = {id(n) for e in doctree.findall(nodes.entry) for n in e.findall()}
+    for literal in list(doctree.findall(nodes.literal)):
+        name = literal.astext()
+        limit = 12 if id(literal) in in_tables else 40
+        if len(name) > limit and " " not in name:
+            breakable = re.sub(r"(?<=[/:_.=])(?=[^/:_.=])", "<wbr>", html.escape(name))
+            code = f'<code class="docutils literal notranslate">{breakable}</code>'
+            literal.replace_self(nodes.raw("", code, format="html"))
+
+
 def setup(app):
-    """Have the included README.rst link to this manual."""
+    """Connect what is changed while the manual is built."""
     app.connect("include-read", link_pages)
+    app.connect("doctree-read", name_first_release)
+    app.connect("doctree-resolved", break_long_names)

@@ -43,6 +43,12 @@ def test_it_builds_without_a_warning(tmp_path: Path) -> None:
     assert "reports no slots for it" in screens.replace("\n", " ")
     assert "AMD SEV-ES: no guest would run" in screens
     assert "AMD SEV-ES: a guest would run, as far as could be checked" in screens
+    # Options that can be copied: -- is no dash.
+    assert "<strong>--version</strong>" in (html / "man/sev-doctor.html").read_text()
+    # Of a clone without a tag, for which reno has 0.0.0.
+    assert "<h2>1.0.0 " in (html / "releasenotes.html").read_text()
+    # The test's name can be broken where a browser is narrow.
+    assert "test_<wbr>libvirtd_<wbr>" in (html / "admin/faults.html").read_text()
     pages = {page.name for page in build("man", tmp_path).iterdir()}
     assert pages == {f"{name}.1" for name in PARSERS}
 
