@@ -45,7 +45,7 @@ SERVERS = (
 
 def reserve_rows() -> Iterator[list[str]]:
     """What to reserve where every slot is taken."""
-    yield ["Server", "Slots", "RAM", "Own need", "At least", "With ease", "Of its RAM"]
+    yield ["Server", "Slots", "RAM", "Own need", "Minimum", "Recommended", "Of its RAM"]
     for server in SERVERS:
         advice = memory.advise(server.slots)
         yield [
@@ -65,10 +65,10 @@ def guest_rows() -> Iterator[list[str]]:
     for guest in GUESTS:
         cells = []
         for server in SERVERS:
-            ease, least = (server.fits(guest, beyond) for beyond in BEYOND)
-            which = "slots" if ease == server.slots else "memory"
-            more = f" ({least})" if least != ease else ""
-            cells.append(f"{ease}{more}, {which}")
+            recommended, least = (server.fits(guest, beyond) for beyond in BEYOND)
+            which = "slots" if recommended == server.slots else "memory"
+            more = f" ({least})" if least != recommended else ""
+            cells.append(f"{recommended}{more}, {which}")
         yield [_gib(guest), *cells]
 
 

@@ -95,7 +95,8 @@ def test_the_manual_has_the_table(ask: Any) -> None:
 def _cell(verdict: dict[str, Any]) -> str:
     if verdict["supported"] == "yes":
         slots = verdict["slots"]
-        return f"{'no number of' if slots is None else slots} slots"
+        many = "no number of" if slots is None else slots
+        return f"{many} slot{'' if slots == 1 else 's'}"
     label = f":ref:`{verdict['obstacle']} <message-{verdict['obstacle']}>`"
     return label if verdict["supported"] == "no" else f"unknown: {label}"
 
