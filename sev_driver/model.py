@@ -89,6 +89,21 @@ _LAUNCH_SECURITY = {ForeignModel.INTEL_TDX: "tdx"}
 #: Any model that a guest can ask for.
 AnyModel = Union[MemoryEncryptionModel, ForeignModel]
 
+
+def is_weaker(model: AnyModel | None, other: AnyModel) -> bool:
+    """Return whether a guest with ``model`` is protected less than with ``other``.
+
+    Each model of AMD adds to the one before it. Models of two vendors cannot be
+    compared: to the owner of a guest with one, the other is not as good.
+
+    :param model: None for a guest in the clear.
+    """
+    order = list(MemoryEncryptionModel)
+    if model in order and other in order:
+        return order.index(model) < order.index(other)
+    return model is not other
+
+
 SEV = MemoryEncryptionModel.AMD_SEV
 SEV_ES = MemoryEncryptionModel.AMD_SEV_ES
 SEV_SNP = MemoryEncryptionModel.AMD_SEV_SNP

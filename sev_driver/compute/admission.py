@@ -41,7 +41,7 @@ from sev_driver.compute.verdict import (
     needs_host_trait,
     should_exchange_slot,
 )
-from sev_driver.domain import verify, xml
+from sev_driver.domain import verify
 from sev_driver.exceptions import DomainXMLError, Requirement
 from sev_driver.guest import launch_inputs, operations, requirements
 from sev_driver.guest.requirements import ForeignRequest, GuestRequest
@@ -124,18 +124,18 @@ class Admission:
         call = functools.partial(nova_compat.arguments, door.method, args, kwargs)
         flavor = call()["flavor"] if door is doors.MIGRATE else instance.flavor
         request = guest_request.request_with_flavor(flavor, instance)
+        domain = functools.cache(functools.partial(self._existing, door, instance))
+        self._refuse_lost_request(door, instance, flavor, domain)
         if request is None:
             foreign = guest_request.foreign_request_for(instance)
             self._refuse_inputs(door, instance, foreign, flavor)
-            if foreign is None:
-                self._refuse_lost_request(door, instance)
-            else:
+            if foreign is not None:
                 self._refuse_foreign(door, instance, foreign, call)
             yield None
             self._record(door, instance)
             return
         with self._errors.translate_to(_nova_error(door.refusal, instance), instance):
-            admitted = self._admit(door, instance, request, call())
+            admitted = self._admit(door, instance, request, call(), domain)
         token = _current.set(admitted)
         try:
             # After Nova has started the operation, nothing can be rolled back.
@@ -192,28 +192,27 @@ class Admission:
         requirements.refuse(
             requirements.check_request(request, self._tracker.current())
         )
-        domain = self._existing(instance) if has_old_guest else None
+        domain = self._find_domain(instance) if has_old_guest else None
         return Admitted(instance.uuid, request, domain)
 
-    def _refuse_lost_request(self, door: Door, instance: objects.Instance) -> None:
-        """Refuse an encrypted guest that would be in the clear after the operation.
+    def _refuse_lost_request(
+        self,
+        door: Door,
+        instance: objects.Instance,
+        flavor: objects.Flavor,
+        domain: Callable[[], ExistingDomain | None],
+    ) -> None:
+        """Refuse an encrypted guest that would be protected less after the operation.
 
-        Its server no longer asks, and neither a resize nor a rebuild removed that.
+        :param flavor: the flavor that the guest will have.
         """
         if Check.RECORD not in door.checks:
             return
-        # At a resize, the flavor that the guest has may ask, unlike the new one.
-        if guest_request.request_for(instance) is not None:
-            return
-        domain = self._existing(instance) if door.has_domain else None
-        if domain is not None:
-            model = domain.any_model
-        else:
-            model = encryption_record.last_model(instance)
-        if model is None or guest_request.asked_before_resize(instance):
-            return
-        with self._errors.translate_to(_nova_error(door.refusal, instance), instance):
-            requirements.refuse((requirements.lost_request(model),))
+        found = encryption_record.check_request(instance, flavor, domain())
+        if found:
+            error = _nova_error(door.refusal, instance)
+            with self._errors.translate_to(error, instance):
+                requirements.refuse(found)
 
     def _refuse_inputs(
         self,
@@ -258,18 +257,21 @@ class Admission:
         instance: objects.Instance,
         request: GuestRequest,
         given: dict[str, Any],
+        domain: Callable[[], ExistingDomain | None],
     ) -> Admitted:
         """Return the admitted guest.
 
         :param given: the arguments of Nova's call, by name.
+        :param domain: returns the guest's domain before the operation.
         :raises SevDriverError: the guest is refused.
         """
         if door.operation is not None:
             operations.refuse(door.operation, request.model)
         seen = self._observe(door, instance, request, given)
+        seen = self._with_domain(door, instance, request, seen, domain())
         verdict = decide(door, request, seen)
         if should_exchange_slot(door, verdict):
-            seen = self._exchange_slot(instance, request, given, seen)
+            seen = self._exchange_slot(door, instance, request, given, seen)
             verdict = decide(door, request, seen)
         requirements.refuse(verdict.violations)
         if Check.XML in door.checks:
@@ -329,14 +331,23 @@ class Admission:
             if stock:
                 is_open = guest_request.leaves_machine_type_open(context, instance)
                 seen = dataclasses.replace(seen, leaves_machine_type_open=is_open)
-        seen = _with_devices(door, instance, request, given, seen)
-        if door.has_domain:
-            seen = dataclasses.replace(seen, domain=self._existing(instance))
+        return _with_devices(door, instance, request, given, seen)
+
+    def _with_domain(
+        self,
+        door: Door,
+        instance: objects.Instance,
+        request: GuestRequest,
+        seen: Observed,
+        domain: ExistingDomain | None,
+    ) -> Observed:
+        """Return ``seen`` with the guest's domain, and the firmware of its kernel."""
+        seen = dataclasses.replace(seen, domain=domain)
         rescues = door in (doors.POWER_OFF_FOR_RESCUE, doors.RESCUE)
         if Check.HOST in door.checks and guest_request.has_kernel(
             instance, rescues=rescues
         ):
-            boot = kernel_boot.of(self._tracker.facts(), request, seen.domain)
+            boot = kernel_boot.of(self._tracker.facts(), request, domain)
             seen = dataclasses.replace(seen, kernel=boot)
         return seen
 
@@ -369,6 +380,7 @@ class Admission:
 
     def _exchange_slot(
         self,
+        door: Door,
         instance: objects.Instance,
         request: GuestRequest,
         given: dict[str, Any],
@@ -377,8 +389,12 @@ class Admission:
         """Exchange the guest's slot for one of its model; return the new facts."""
         client = self._virtapi.reportclient
         context = given.get("context") or nova_context.get_admin_context()
+        this = (client, context, instance, request.model)
         try:
-            held = slot_exchange.exchange_slot(client, context, instance, request.model)
+            if door is doors.REBUILD:
+                free = slot_exchange.has_free_slot(*this)
+                return dataclasses.replace(seen, one_free=free, none_free=not free)
+            held = slot_exchange.exchange_slot(*this)
         except Exception as error:
             LOG.warning(
                 "Cannot exchange the slot for one of the guest's model: %s",
@@ -393,12 +409,17 @@ class Admission:
             seen, allocations=now, provider_name=name, none_free=True
         )
 
-    def _existing(self, instance: objects.Instance) -> ExistingDomain | None:
+    def _existing(
+        self, door: Door, instance: objects.Instance
+    ) -> ExistingDomain | None:
+        """Return the guest's domain before an operation, None if it has none."""
+        return self._find_domain(instance) if door.has_domain else None
+
+    def _find_domain(self, instance: objects.Instance) -> ExistingDomain | None:
         """Return the guest's domain, None if libvirt has none that can be read."""
         try:
             text = self._nova_host.get_guest(instance).get_xml_desc()
-            root = xml.parse_domain(text)
-            return ExistingDomain(root, verify.encryption_model(text))
+            return ExistingDomain.parse(text)
         except (nova_exception.InstanceNotFound, DomainXMLError):
             return None
 

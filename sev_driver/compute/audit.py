@@ -15,9 +15,14 @@ from oslo_log import log as logging
 from sev_driver import conf
 from sev_driver.compute import encryption_record, foreign_guests
 from sev_driver.compute import instance as guest_request
+from sev_driver.compute.verdict import ExistingDomain
 from sev_driver.domain import verify
-from sev_driver.domain.xml import parse_domain
-from sev_driver.exceptions import DomainXMLError, EncryptionLost, PolicyTooWeak
+from sev_driver.exceptions import (
+    DomainXMLError,
+    EncryptionLost,
+    PolicyTooWeak,
+    Violation,
+)
 
 LOG = logging.getLogger(__name__)
 
@@ -111,11 +116,11 @@ class Audit:
         guest = self._host.get_guest(instance)
         if not guest.is_active():
             return
-        domain = parse_domain(guest.get_xml_desc())
-        is_encrypted = domain.find("./launchSecurity") is not None
+        model = ExistingDomain.parse(guest.get_xml_desc()).any_model
         # The list may be old, and saving replaces what Nova has stored since then.
         instance.refresh()
-        if instance.host != hostname or is_encrypted is not encryption_record.asks(
+        # After a refused rebuild, the server may ask for another model.
+        if instance.host != hostname or model is not guest_request.asked_model(
             instance
         ):
             return
@@ -137,9 +142,15 @@ class Audit:
                 return
             LOG.error(
                 "Audit: the guest is not encrypted as requested. %s",
-                error,
+                self._lost_request(instance) or error,
                 instance=instance,
             )
+
+    def _lost_request(self, instance: objects.Instance) -> Violation | None:
+        """Return why ``instance`` asks for less than its running guest has."""
+        domain = ExistingDomain.parse(self._host.get_guest(instance).get_xml_desc())
+        found = encryption_record.check_request(instance, instance.flavor, domain)
+        return found[0] if found else None
 
     def _report(self, instance: objects.Instance, error: EncryptionLost) -> None:
         self.failures += 1

@@ -118,6 +118,8 @@ SPAWN = Door(
     has_new_slot=True,
     defines_domain=True,
 )
+#: The new image may name another model. The guest has its old slot until SPAWN, because
+#: Nova can still fail before it destroys the guest; here, one only has to be free.
 REBUILD = Door(
     "rebuild",
     "Rebuild on the same host",

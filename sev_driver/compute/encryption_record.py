@@ -2,9 +2,10 @@
 
 """Record with each encrypted server its model, and the host where it was last defined.
 
-A server can lose its request: nova-conductor refuses a rebuild, and Nova keeps the new
-image's properties. The guest's domain then shows that it was encrypted. If there is no
-domain, as in an evacuation, only this record does. Plain servers have no record.
+A server can lose its request, or ask for a weaker model: nova-conductor refuses a
+rebuild, and Nova keeps the new image's properties. The guest's domain then shows how it
+was encrypted. If there is no domain, as in an evacuation, only this record does. Plain
+servers have no record.
 
 The record is in Nova's system_metadata, which users cannot change, and of which Nova
 (27 to 34) only replaces the properties of the image. It is out of date if another
@@ -19,7 +20,10 @@ from nova.compute import vm_states
 from oslo_log import log as logging
 
 from sev_driver.compute import instance as guest_request
-from sev_driver.model import AnyModel, ForeignModel, MemoryEncryptionModel
+from sev_driver.compute.verdict import ExistingDomain
+from sev_driver.exceptions import Violation
+from sev_driver.guest import requirements
+from sev_driver.model import AnyModel, ForeignModel, MemoryEncryptionModel, is_weaker
 
 LOG = logging.getLogger(__name__)
 
@@ -41,9 +45,29 @@ def last_model(instance: objects.Instance) -> AnyModel | None:
     return _model(found[_MODEL])
 
 
-def asks(instance: objects.Instance) -> bool:
-    """Return whether ``instance`` asks for encryption with any model."""
-    return _asked(instance) is not None
+def check_request(
+    instance: objects.Instance, flavor: objects.Flavor, domain: ExistingDomain | None
+) -> tuple[Violation, ...]:
+    """Return a violation if a guest would be protected less than it is.
+
+    Its server no longer asks for the guest's model, and neither a resize nor a rebuild
+    changed that. A stronger model is allowed: stock Nova may have started the guest
+    with less than it asks for, and the slot is checked anyway.
+
+    :param flavor: the flavor that the guest will have.
+    :param domain: the guest's domain before the operation, None if it has none here.
+    """
+    model = last_model(instance) if domain is None else domain.any_model
+    if model is None:
+        return ()
+    now = guest_request.asked_model(instance, flavor)
+    # A resize changes the model from that of the flavor which the guest has, or had
+    # until it was moved.
+    before = [old for old in (instance.flavor, instance.old_flavor) if old is not None]
+    asked = [guest_request.asked_model(instance, old) for old in before]
+    if all(is_weaker(each, model) for each in (now, *asked)):
+        return (requirements.lost_request(model, now),)
+    return ()
 
 
 def is_outdated(instance: objects.Instance, hostname: str) -> bool:
@@ -99,18 +123,10 @@ def warn(instance: objects.Instance) -> None:
 
 
 def _record(instance: objects.Instance, hostname: str) -> dict[str, str | None]:
-    model = _asked(instance)
+    model = guest_request.asked_model(instance)
     if model is None:
         return {_MODEL: None, _HOST: None}
     return {_MODEL: model.value, _HOST: hostname}
-
-
-def _asked(instance: objects.Instance) -> AnyModel | None:
-    request = guest_request.request_for(instance)
-    if request is not None:
-        return request.model
-    foreign = guest_request.foreign_request_for(instance)
-    return None if foreign is None else foreign.model
 
 
 def _last_host(instance: objects.Instance) -> str | None:

@@ -124,8 +124,7 @@ def check_launch_inputs(instance: objects.Instance) -> None:
     """
     inputs = launch_inputs_for(instance)
     if inputs.keys:
-        asked = request_for(instance) or foreign_request_for(instance)
-        _refuse_wrong(inputs, None if asked is None else asked.model)
+        _refuse_wrong(inputs, asked_model(instance))
 
 
 def _refuse_wrong(inputs: LaunchInputs, model: AnyModel | None) -> None:
@@ -136,10 +135,19 @@ def _refuse_wrong(inputs: LaunchInputs, model: AnyModel | None) -> None:
     requirements.refuse(found)
 
 
-def asked_before_resize(instance: objects.Instance) -> bool:
-    """Return whether ``instance`` is being resized from a flavor that asks."""
-    old = instance.old_flavor
-    return old is not None and request_with_flavor(old, instance) is not None
+def asked_model(
+    instance: objects.Instance, flavor: objects.Flavor | None = None
+) -> AnyModel | None:
+    """Return the model that ``instance`` asks for, of any vendor; None: none.
+
+    :param flavor: another flavor than the instance's own.
+    """
+    flavor = flavor or instance.flavor
+    asked = request_with_flavor(flavor, instance)
+    if asked is not None:
+        return asked.model
+    foreign = foreign_request_for(instance, flavor)
+    return None if foreign is None else foreign.model
 
 
 def has_kernel(instance: objects.Instance, *, rescues: bool) -> bool:
@@ -170,9 +178,14 @@ def near_misses(instance: objects.Instance) -> tuple[NearMiss, ...]:
     )
 
 
-def foreign_request_for(instance: objects.Instance) -> ForeignRequest | None:
-    """Return the request for a model of another vendor, None if not requested."""
-    flavor = instance.flavor
+def foreign_request_for(
+    instance: objects.Instance, flavor: objects.Flavor | None = None
+) -> ForeignRequest | None:
+    """Return the request for a model of another vendor, None if not requested.
+
+    :param flavor: another flavor than the instance's own.
+    """
+    flavor = flavor or instance.flavor
     if not _may_ask(flavor, instance):
         return None
     return request.parse_foreign_request(

@@ -66,6 +66,30 @@ def exchange_slot(
     return None
 
 
+def has_free_slot(
+    client: Any,
+    context: Any,
+    instance: objects.Instance,
+    model: MemoryEncryptionModel,
+) -> bool:
+    """Return whether :func:`exchange_slot` would find a slot of ``model`` now.
+
+    :raises Exception: an exception of keystoneauth1, if Placement does not answer.
+    """
+    held = client.get_allocs_for_consumer(context, instance.uuid)["allocations"]
+    for source in slot_allocations.slot_providers(held):
+        target = _find_target(client, context, source, model)
+        if target is None:
+            continue
+        path = f"/resource_providers/{target}"
+        stored = client.get(f"{path}/inventories/{slot_allocations.SLOT}").json()
+        usages = client.get(f"{path}/usages").json()["usages"]
+        used = usages.get(slot_allocations.SLOT, 0)
+        if stored["total"] - stored["reserved"] > used:
+            return True
+    return False
+
+
 def _find_target(
     client: Any, context: Any, source: str, model: MemoryEncryptionModel
 ) -> str | None:

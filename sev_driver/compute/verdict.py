@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sev_driver.compute.doors import FINISH_MIGRATION, REBUILD, SPAWN, Check, Door
-from sev_driver.domain import forbidden_devices
+from sev_driver.domain import forbidden_devices, verify, xml
 from sev_driver.domain.forbidden_devices import Disk
 from sev_driver.exceptions import Fault, Requirement, Violation
 from sev_driver.guest import launch_inputs, requirements
@@ -41,6 +41,14 @@ class ExistingDomain:
 
     root: Any
     model: MemoryEncryptionModel | None
+
+    @classmethod
+    def parse(cls, text: str) -> ExistingDomain:
+        """Return the domain of this XML.
+
+        :raises DomainXMLError: it is not a domain.
+        """
+        return cls(xml.parse_domain(text), verify.encryption_model(text))
 
     @property
     def any_model(self) -> AnyModel | None:
@@ -75,7 +83,8 @@ class Observed:
     """The facts about a guest before an operation; those not checked are empty.
 
     ``allocations`` is None if Placement does not answer. ``none_free`` is true if the
-    host has no free slot of the guest's model. ``has_run`` is true if the server has
+    host has no free slot of the guest's model, and ``one_free`` if it has one, for
+    which the guest's slot will be exchanged. ``has_run`` is true if the server has
     been started before, with any driver. ``leaves_machine_type_open`` is true if its
     image names no machine type, and false if that is unknown. ``goes_to_stock`` is true
     if the server moves to a host without this driver, and None if that is unknown.
@@ -93,6 +102,7 @@ class Observed:
     allocations: Mapping[str, Mapping[str, Any]] | None = None
     provider_name: Callable[[str], str] = str
     none_free: bool = False
+    one_free: bool = False
     ports: tuple[Setting, ...] = ()
     unshared_ports: tuple[str, ...] = ()
     disks: Sequence[Disk] = ()
@@ -136,9 +146,9 @@ def decide(door: Door, request: GuestRequest, seen: Observed) -> Verdict:
 
 
 def should_exchange_slot(door: Door, verdict: Verdict) -> bool:
-    """Return whether the slot's model is the only violation."""
+    """Return whether the slot's model is the only violation, and may be changed."""
     lacking = {violation.requirement for violation in verdict.violations}
-    return door.has_new_slot and lacking == {Requirement.POOL}
+    return lacking == {Requirement.POOL} and (door.has_new_slot or door is REBUILD)
 
 
 def _sources(
@@ -236,6 +246,8 @@ def _ran_unmeasured(request: GuestRequest, seen: Observed) -> bool:
 
 
 def _slot(door: Door, request: GuestRequest, seen: Observed) -> tuple[Violation, ...]:
+    if seen.one_free:
+        return ()
     if seen.allocations is not None:
         return slot_allocations.check_allocation(
             request,

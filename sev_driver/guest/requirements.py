@@ -227,17 +227,25 @@ def check_rescue_image(
     return (finding.attributed_to(by_rescue),)
 
 
-def lost_request(model: AnyModel) -> Violation:
+def lost_request(model: AnyModel, now: AnyModel | None = None) -> Violation:
     """Return the violation of a server that no longer asks for its encryption.
 
     :param model: the model that its guest is encrypted with.
+    :param now: the weaker model that it asks for; None: it asks for none.
     """
+    found = "neither its flavor nor Nova's record of its image asks for it now"
+    remedy = "rebuild it from its image, or have an administrator correct the record"
+    if now is not None:
+        of_amd = isinstance(now, MemoryEncryptionModel)
+        is_same_vendor = of_amd and isinstance(model, MemoryEncryptionModel)
+        asked = f"the weaker {now.title}" if is_same_vendor else f"{now.title} instead"
+        found = (
+            f"Nova's record of its image asks for {asked}, as after a refused rebuild "
+            f"or nova-manage"
+        )
+        remedy = f"have an administrator set it back, or rebuild with {now.title}"
     return Violation(
-        Requirement.IMAGE_RECORD,
-        f"the server's guest is encrypted with {model.title}",
-        "neither its flavor nor Nova's record of its image asks for it now",
-        "rebuild it from its image, or have an administrator correct the record",
-        model,
+        Requirement.IMAGE_RECORD, f"the guest has {model.title}", found, remedy, model
     )
 
 

@@ -131,7 +131,8 @@ def check_allocation(
     :param allocations: the guest's allocations, by the provider's uuid, as Nova passes
         them to ``spawn``.
     :param provider_name: returns a provider's name by its uuid.
-    :param remedy: what to do about a missing slot.
+    :param remedy: what to do about a missing slot, and about one of another model where
+        no flavor can help.
     :param none_free: true if the host has no free slot of the guest's model.
     """
     names = [provider_name(uuid) for uuid in slot_providers(allocations)]
@@ -177,9 +178,10 @@ def _findings(
         model = providers.model_of_provider(name)
         if model is not request.model:
             none = f", and the host has none of {request.model.title} free"
+            trait = f"require the trait of {request.model.title} in the flavor"
             yield UnmetRequirement(
                 Requirement.POOL,
                 f"the server's slot in Placement is one of {model.title}"
                 f"{none if none_free else ''}",
-                f"require the trait of {request.model.title} in the flavor",
+                trait if remedy == SET_RESOURCES else remedy,
             )

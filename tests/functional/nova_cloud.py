@@ -353,6 +353,13 @@ class Cloud(WithSEVDriver, base.ServersTestBase):
         """Return the traits of one of a compute's providers, by its name."""
         return set(self._get_provider_traits(self.providers(hostname)[provider]))
 
+    def add_trait(self, hostname: str, trait: str) -> None:
+        """Create a custom trait and give it to a compute."""
+        self._create_trait(trait)
+        uuid = self._get_provider_uuid_by_name(hostname)
+        kept = self._get_provider_traits(uuid)
+        self._set_provider_traits(uuid, [*kept, trait])
+
     def slots_used(self, hostname: str = COMPUTE) -> int:
         uuid = self.providers(hostname)[f"{hostname}_amd_sev"]
         used: int = self._get_provider_usages(uuid)["MEM_ENCRYPTION_CONTEXT"]
@@ -440,3 +447,9 @@ def instance_of(server: dict[str, Any]) -> objects.Instance:
     return objects.Instance.get_by_uuid(
         nova_context.get_admin_context(), server["id"], ["system_metadata", "flavor"]
     )
+
+
+def driver_record(server: dict[str, Any]) -> dict[str, str]:
+    """Return what the driver has stored with a server."""
+    found = instance_of(server).system_metadata
+    return {key: found[key] for key in found if key.startswith("sev_driver")}

@@ -15,7 +15,14 @@ import pytest
 from nova import context as nova_context
 from nova.cmd import manage as nova_manage
 from nova.compute import vm_states
-from nova_cloud import ASKED_BY_IMAGE, COMPUTE, UEFI, Cloud, assert_encrypted
+from nova_cloud import (
+    ASKED_BY_IMAGE,
+    COMPUTE,
+    UEFI,
+    Cloud,
+    assert_encrypted,
+)
+from nova_cloud import driver_record as record
 from test_lost_image_record import REFUSED
 
 from sev_driver.compute.audit import Audit
@@ -29,17 +36,8 @@ ONLY_OTHER = "CUSTOM_ONLY_OTHER"
 def shared() -> Iterator[Cloud]:
     with nova_cloud.cloud() as cloud:
         cloud.start_compute(OTHER)
-        cloud._create_trait(ONLY_OTHER)
-        provider = cloud._get_provider_uuid_by_name(OTHER)
-        kept = cloud._get_provider_traits(provider)
-        cloud._set_provider_traits(provider, [*kept, ONLY_OTHER])
+        cloud.add_trait(OTHER, ONLY_OTHER)
         yield cloud
-
-
-def record(server: dict[str, Any]) -> dict[str, str]:
-    """Return what the driver has stored with a server."""
-    found = nova_cloud.instance_of(server).system_metadata
-    return {key: found[key] for key in found if key.startswith("sev_driver")}
 
 
 def boot(cloud: Cloud, properties: Any = ASKED_BY_IMAGE) -> dict[str, Any]:

@@ -381,7 +381,23 @@ def unmeasured_kernels() -> Iterator[tuple[str, str]]:
 
 
 def lost_requests() -> Iterator[tuple[str, str]]:
-    yield label(Requirement.IMAGE_RECORD), str(lost_request(SEV))
+    tdx = ForeignModel.INTEL_TDX
+    for model, now in ((SEV, None), (SEV_SNP, SEV), (tdx, SEV_SNP)):
+        violation = lost_request(model, now)
+        yield label(violation.requirement), str(violation)
+
+
+def slots_of_another_model() -> Iterator[tuple[str, str]]:
+    held = SLOTS[Requirement.POOL]
+    for door, none_free in (
+        (doors.SPAWN, True),
+        (doors.HARD_REBOOT, False),
+        (doors.REBUILD, True),
+    ):
+        (violation,) = allocations_module.check_allocation(
+            GOOD, held, lambda uuid: uuid, door.remedy, none_free=none_free
+        )
+        yield label(violation.requirement), str(violation)
 
 
 def examples() -> Iterator[tuple[str, str]]:
@@ -444,10 +460,7 @@ def examples() -> Iterator[tuple[str, str]]:
     yield label(violation.requirement), str(violation)
     (violation,) = allocations_module.check_foreign_allocation(foreign, {}, str)
     yield label(Requirement.SLOT), str(violation)
-    (violation,) = allocations_module.check_allocation(
-        GOOD, SLOTS[Requirement.POOL], lambda uuid: uuid, none_free=True
-    )
-    yield label(Requirement.POOL), str(violation)
+    yield from slots_of_another_model()
     yield from refused_slots()
     for obstacle, hosts in HOSTS.items():
         for model, change in hosts:

@@ -5,7 +5,7 @@
 import os_traits
 import pytest
 
-from sev_driver.model import MemoryEncryptionModel
+from sev_driver.model import AnyModel, ForeignModel, MemoryEncryptionModel, is_weaker
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,28 @@ from sev_driver.model import MemoryEncryptionModel
 def test_names(value: str, title: str, symbol: str, trait: str) -> None:
     model = MemoryEncryptionModel(value)
     assert (model.title, model.symbol, model.trait) == (title, symbol, trait)
+
+
+SEV, ES, SNP = MemoryEncryptionModel
+TDX = ForeignModel.INTEL_TDX
+
+
+@pytest.mark.parametrize(
+    ("model", "other", "weaker"),
+    [
+        (None, SEV, True),
+        (SEV, SEV, False),
+        (SEV, ES, True),
+        (ES, SNP, True),
+        (SNP, ES, False),
+        (SNP, TDX, True),
+        (TDX, SEV, True),
+        (TDX, TDX, False),
+        (None, TDX, True),
+    ],
+)
+def test_weaker_model(model: AnyModel | None, other: AnyModel, weaker: bool) -> None:
+    assert is_weaker(model, other) is weaker
 
 
 def test_the_sev_trait_is_a_standard_one() -> None:

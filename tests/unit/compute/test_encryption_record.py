@@ -8,10 +8,16 @@ import pytest
 from nova import exception as nova_exception
 from nova import objects
 from nova.compute import vm_states
+from nova.conf import CONF
 from nova_instances import UUID, instance
 
-from sev_driver.compute import encryption_record
+from sev_driver import conf
+from sev_driver.compute import encryption_record, errors
+from sev_driver.compute.verdict import ExistingDomain
+from sev_driver.exceptions import Requirement, RequirementsNotMet, Violation
 from sev_driver.model import SEV, SEV_ES, AnyModel, ForeignModel
+
+conf.register_opts(CONF)
 
 HERE, OTHER = "here", "other"
 
@@ -55,6 +61,89 @@ def test_last_host_of_a_shelved_server_is_where_it_was_shelved(
 
 def test_server_without_a_record_was_not_encrypted() -> None:
     assert encryption_record.last_model(instance()) is None
+
+
+ASKED = {"hw:mem_encryption": "true"}
+SEV_FLAVOR = {"sev:model": "amd-sev"}
+SNP_FLAVOR = {"sev:model": "amd-sev-snp"}
+
+
+def flavored(specs: dict[str, str]) -> objects.Flavor:
+    return objects.Flavor(name="f", extra_specs=specs)
+
+
+@pytest.mark.parametrize(
+    ("recorded_model", "domain", "own", "old", "new", "asked"),
+    [
+        ("amd-sev-snp", None, ASKED, None, ASKED, SEV),
+        ("amd-sev-snp", None, {}, None, {}, None),
+        ("intel-tdx", None, ASKED, None, ASKED, SEV),
+        (None, "sev-snp", ASKED, None, ASKED, SEV),
+        # A resize does not excuse a request that was lost before.
+        ("amd-sev-snp", None, ASKED, None, SEV_FLAVOR, SEV),
+    ],
+)
+def test_weaker_request_is_refused(
+    recorded_model: str | None,
+    domain: str | None,
+    own: dict[str, str],
+    old: dict[str, str] | None,
+    new: dict[str, str],
+    asked: AnyModel | None,
+) -> None:
+    (violation,) = check(recorded_model, domain, own, old, new)
+    assert violation.requirement is Requirement.IMAGE_RECORD
+    assert ("the weaker" in violation.found) is (
+        asked is not None and recorded_model != "intel-tdx"
+    )
+    assert asked is None or asked.title in violation.found
+    # What Nova shows of the fault of an evacuation.
+    fault = errors.for_build(instance(), RequirementsNotMet([violation]))
+    assert len(fault.format_message()) < 256
+
+
+@pytest.mark.parametrize(
+    ("recorded_model", "domain", "own", "old", "new"),
+    [
+        (None, None, ASKED, None, ASKED),
+        ("amd-sev", None, ASKED, None, ASKED),
+        ("amd-sev", None, SNP_FLAVOR, None, SNP_FLAVOR),
+        # Its domain counts, if it has one: stock Nova may have rebuilt it.
+        ("amd-sev-snp", "sev", ASKED, None, ASKED),
+        # A resize, before and after the guest is moved.
+        ("amd-sev-snp", None, SNP_FLAVOR, None, SEV_FLAVOR),
+        ("amd-sev-snp", None, SNP_FLAVOR, None, {}),
+        ("amd-sev-snp", None, SEV_FLAVOR, SNP_FLAVOR, SEV_FLAVOR),
+        # Its request was lost, but the new flavor asks for as much.
+        ("amd-sev", None, {}, None, SEV_FLAVOR),
+    ],
+)
+def test_request_for_as_much_is_not_refused(
+    recorded_model: str | None,
+    domain: str | None,
+    own: dict[str, str],
+    old: dict[str, str] | None,
+    new: dict[str, str],
+) -> None:
+    assert check(recorded_model, domain, own, old, new) == ()
+
+
+def check(
+    recorded_model: str | None,
+    domain: str | None,
+    own: dict[str, str],
+    old: dict[str, str] | None,
+    new: dict[str, str],
+) -> tuple[Violation, ...]:
+    """Check a server with this record, domain, flavors and new flavor."""
+    server = instance(own) if recorded_model is None else recorded(recorded_model)
+    server.flavor = flavored(own)
+    server.old_flavor = None if old is None else flavored(old)
+    found = None
+    if domain is not None:
+        text = f"<domain><launchSecurity type='{domain}'/></domain>"
+        found = ExistingDomain.parse(text)
+    return encryption_record.check_request(server, flavored(new), found)
 
 
 @pytest.mark.parametrize("hostname", ["h" * 255, HERE])

@@ -3,13 +3,14 @@
 """A slot of another model is exchanged for one of the guest's own, or nothing is."""
 
 import copy
+import types
 from typing import Any
 
 import nova_instances
 import pytest
 from nova import exception as nova_exception
 
-from sev_driver.compute.slot_exchange import exchange_slot
+from sev_driver.compute.slot_exchange import exchange_slot, has_free_slot
 from sev_driver.model import SEV, SEV_ES, MemoryEncryptionModel
 
 SLOT = "MEM_ENCRYPTION_CONTEXT"
@@ -110,3 +111,38 @@ def test_host_without_slots_of_the_model_leaves_the_slot_where_it_is() -> None:
     placement = Placement({"sev": CHILDREN["sev"]}, {"sev": 1})
     assert exchange(placement, SEV_ES) == placement.allocations
     assert not placement.written
+
+
+class Stock(Placement):
+    """As many slots of each model as ``total``, of which ``used`` are in use."""
+
+    def __init__(self, held: dict[str, int], total: int, used: int) -> None:
+        super().__init__(CHILDREN, held)
+        self.inventory = {"total": total, "reserved": 1}
+        self.usages = {SLOT: used} if used else {}
+
+    def get(self, url: str) -> Any:
+        _, _, provider, what, *_ = url.split("/")
+        assert provider in CHILDREN
+        found = {"usages": self.usages} if what == "usages" else self.inventory
+        return types.SimpleNamespace(json=lambda: found)
+
+
+@pytest.mark.parametrize(
+    ("held", "total", "used", "free"),
+    [
+        ({"es": 1}, 3, 1, True),
+        ({"es": 1}, 3, 2, False),
+        ({"es": 1}, 2, 0, True),
+        ({"es": 1}, 1, 0, False),
+        ({}, 3, 0, False),
+        ({"sev": 1}, 3, 0, False),  # There is nothing to exchange.
+    ],
+)
+def test_free_slot_is_found_and_not_taken(
+    held: dict[str, int], total: int, used: int, free: bool
+) -> None:
+    placement = Stock(held, total, used)
+    found = has_free_slot(placement, None, nova_instances.instance(), SEV)
+    assert found is free
+    assert placement.written == []
