@@ -245,7 +245,7 @@ class Admission:
         with self._errors.translate_to(_nova_error(door.refusal, instance), instance):
             found = self._foreign.violations(instance)
             if Check.SLOT in door.checks:
-                allocations, name = self._slot(instance, call())
+                allocations, name = self._slot(door, instance, call())
                 unknown = allocations is None and door.stays_here
                 if not (unknown and self._foreign.is_encrypted(instance)):
                     found += check_foreign_allocation(foreign, allocations, name)
@@ -312,10 +312,7 @@ class Admission:
         if Check.HOST in door.checks or has_ports:
             seen = dataclasses.replace(seen, host=self._tracker.current())
         if Check.SLOT in door.checks:
-            allocations, name = self._slot(instance, given)
-            if door is doors.SPAWN and allocations and instance.host != self.hostname:
-                node = self._nova_host.get_hostname()
-                allocations = without_slots_elsewhere(allocations, name, node)
+            allocations, name = self._slot(door, instance, given)
             seen = dataclasses.replace(
                 seen, allocations=allocations, provider_name=name
             )
@@ -352,11 +349,12 @@ class Admission:
         return seen
 
     def _slot(
-        self, instance: objects.Instance, given: dict[str, Any]
+        self, door: Door, instance: objects.Instance, given: dict[str, Any]
     ) -> tuple[new_host.Allocations | None, Callable[[str], str]]:
         """Return the guest's allocations and a function for the providers' names.
 
-        The allocations are None if Placement does not answer.
+        The slot of the host that has failed is left out in an evacuation. The
+        allocations are None if Placement does not answer.
         """
         client = self._virtapi.reportclient
         context = given.get("context") or nova_context.get_admin_context()
@@ -376,7 +374,11 @@ class Admission:
                 instance=instance,
             )
             return None, str
-        return allocations, names.__getitem__
+        name = names.__getitem__
+        if door is doors.SPAWN and allocations and instance.host != self.hostname:
+            node = self._nova_host.get_hostname()
+            allocations = without_slots_elsewhere(allocations, name, node)
+        return allocations, name
 
     def _exchange_slot(
         self,
@@ -404,7 +406,7 @@ class Admission:
             return dataclasses.replace(seen, allocations=None)
         if held is None:
             return dataclasses.replace(seen, none_free=True)
-        now, name = self._slot(instance, {**given, "allocations": held})
+        now, name = self._slot(door, instance, {**given, "allocations": held})
         return dataclasses.replace(
             seen, allocations=now, provider_name=name, none_free=True
         )

@@ -10,7 +10,7 @@ from typing import Any
 
 from sev_driver.exceptions import Requirement, Violation
 from sev_driver.guest.requirements import ForeignRequest, GuestRequest, UnmetRequirement
-from sev_driver.model import MemoryEncryptionModel
+from sev_driver.model import ForeignModel, MemoryEncryptionModel
 from sev_driver.placement import providers
 
 #: os_resource_classes.MEM_ENCRYPTION_CONTEXT
@@ -110,7 +110,8 @@ def without_slots_elsewhere(
     :param node: the name of this host's root provider.
     """
     names = providers.ProviderNames(node, on_root=True)
-    here = {node, *(names.child(model) for model in MemoryEncryptionModel)}
+    models = (*MemoryEncryptionModel, *ForeignModel)
+    here = {node, *(names.child(model) for model in models)}
     return {
         uuid: record
         for uuid, record in allocations.items()

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import os_traits
 
-from sev_driver.model import SEV, MemoryEncryptionModel
+from sev_driver.model import SEV, AnyModel, MemoryEncryptionModel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +23,7 @@ class ProviderNames:
     node: str
     on_root: bool
 
-    def child(self, model: MemoryEncryptionModel) -> str:
+    def child(self, model: AnyModel) -> str:
         """Return the name of the model's child provider, as in Nova 32 and later."""
         return f"{self.node}_{model.symbol}"
 

@@ -12,7 +12,7 @@ import pytest
 from nova import context as nova_context
 from nova.conf import CONF
 from nova.virt.libvirt import host as libvirt_host
-from nova_cloud import ASKED_BY_IMAGE, UEFI, Cloud, find, instance_of
+from nova_cloud import ASKED_BY_IMAGE, COMPUTE, UEFI, Cloud, find, instance_of
 
 from sev_driver.compute.audit import Audit
 
@@ -119,6 +119,27 @@ def test_host_with_tdx_refuses_a_rebuild_without_a_slot(cloud: Cloud) -> None:
     cloud.attempt(server, {"rebuild": {"imageRef": image}}, "ACTIVE")
     assert not cloud.defined
     assert "the server has no slot of Intel TDX in Placement" in cloud.log
+
+
+@nova_runs_it
+@with_tdx
+def test_evacuation_without_a_slot_on_the_new_host_is_refused(cloud: Cloud) -> None:
+    """Nova's scheduler still has a refused image; the slot is the old host's."""
+    other = generations.start(cloud, "compute2")
+    cloud.add_trait(other, "CUSTOM_OTHER")
+    own = cloud.image("tdx-by-image", **TDX)
+    server = cloud.server(own, cloud.flavor("asks-nothing"), host=COMPUTE)
+    image = cloud.image("other", **Q35, **{"trait:CUSTOM_OTHER": "required"})
+    cloud.attempt(server, {"rebuild": {"imageRef": image}}, "ERROR")
+    cloud.act(server, {"rebuild": {"imageRef": own}}, "ACTIVE")
+
+    source = cloud.evacuate(server, COMPUTE, COMPUTE, status="ERROR")
+
+    cloud.restart(COMPUTE)
+    cloud.api.put_service_force_down(source.service_ref.uuid, False)
+    assert cloud.defined == []
+    assert "the server has no slot of Intel TDX in Placement" in cloud.fault(server)
+    cloud._delete_server(server)
 
 
 @nova_runs_it

@@ -78,7 +78,7 @@ def test_a_guest_without_any_allocation_has_no_slot() -> None:
 @pytest.mark.parametrize(
     ("node", "kept"),
     [
-        ("node1", {"root", "sev", "snp"}),
+        ("node1", {"root", "sev", "snp", "tdx"}),
         ("node1_amd", {"root"}),
         ("node2", {"root"}),
     ],
@@ -86,6 +86,6 @@ def test_a_guest_without_any_allocation_has_no_slot() -> None:
 def test_slots_of_the_host_that_has_failed_are_left_out(
     node: str, kept: set[str]
 ) -> None:
-    held = {"root": CPU, "sev": SLOT, "snp": SLOT}
+    held = {"root": CPU, "sev": SLOT, "snp": SLOT, "tdx": SLOT}
     found = pools.without_slots_elsewhere(held, NAMES.__getitem__, node)
     assert set(found) == kept
