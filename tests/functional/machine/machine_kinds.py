@@ -78,6 +78,12 @@ IMAGES = {
         frozenset({SEV, ES}),
         only_on="ours-2",
     ),
+    "asking-elsewhere": Image(
+        ASKED_BY_IMAGE | Q35 | {f"trait:{ELSEWHERE}": "required"},
+        frozenset({SEV, ES}),
+        asks=SEV,
+        only_on="ours-2",
+    ),
     "denying": Image(UEFI | Q35 | {"hw_mem_encryption": "false"}, denies=True),
 }
 if novas.RELEASE >= 32:

@@ -14,6 +14,9 @@ import machine_kinds
 from machine_kinds import IMAGES, RESCUE_IMAGES
 from machine_world import World
 
+#: Whether an image can name SEV-ES on this Nova.
+ES_BY_IMAGE = "asking-es" in IMAGES
+
 
 def life_of_an_encrypted_server(state: World) -> None:
     state.create(server="a", kind=("sev", "q35"), host="ours-1")
@@ -138,6 +141,26 @@ def rebuild_that_nova_conductor_refuses(state: World) -> None:
     state.evacuate(hosts=("ours-1", "ours-2"))
 
 
+def rebuild_to_a_weaker_model_that_nova_conductor_refuses(state: World) -> None:
+    for server in "ab":
+        state.create(server=server, kind=("plain", "asking-es"), host="ours-1")
+        state.rebuild(server=server, image="asking-elsewhere")
+    state.hard_reboot(server="a")
+    state.migrate(server="a", host="ours-2")
+    state.shelve(server="a")
+    state.evacuate(hosts=("ours-1", "ours-2"))
+    state.power_on(server="a")
+    state.rebuild(server="a", image="asking")
+    state.rebuild(server="b", image="asking-es")
+    for server in "ab":
+        state.hard_reboot(server=server)
+    state.evacuate(hosts=("ours-1", "ours-2"))
+    state.shelve(server="a")
+    state.unshelve(server="a", host="ours-1")
+    state.resize(server="b", flavor="es", host="ours-1")
+    state.revert(server="b")
+
+
 def made_plain_and_evacuated(state: World) -> None:
     state.create(server="a", kind=("plain", "asking"), host="ours-1")
     state.create(server="b", kind=("sev", "q35"), host="ours-1")
@@ -222,6 +245,11 @@ SCRIPTS: dict[str, Callable[[World], None]] = {
         servers_that_boot_from_a_volume,
         volumes_and_ports,
         rescue_by_any_image,
+        *(
+            [rebuild_to_a_weaker_model_that_nova_conductor_refuses]
+            if ES_BY_IMAGE
+            else []
+        ),
         *([image_of_another_vendors_model] if "tdx" in IMAGES else []),
     )
 }

@@ -790,6 +790,8 @@ class World:
         if "image" in new:
             now.image, now.recorded = new["image"], None
             now.was_encrypted = now.asks is not None
+            if now.slot is not None and isinstance(now.asks, Model):
+                now.slot = now.host, now.asks
         now.state = state
         if state != "resized":
             now.before, now.was_on = None, True
@@ -831,7 +833,7 @@ class World:
                 and not self._is_refused_by_conductor(now, new["image"])
                 and fits
                 and runs
-                and wanted in (None, held)
+                and (wanted in (None, held) or self._is_exchanged(wanted, now))
             )
         if name == "rescue":
             asks = machine_kinds.rescue_asks(new["rescue"])
@@ -843,6 +845,11 @@ class World:
         if name in ("confirm",):
             return now.state == "resized"
         return False
+
+    def _is_exchanged(self, wanted: Model | str, now: Server) -> bool:
+        """Whether a rebuild finds a slot of another model for the server's own."""
+        model = isinstance(wanted, Model) and now.slot is not None
+        return model and self._has_free(wanted, now.host)
 
     def _is_refused_by_conductor(self, now: Server, image: str) -> bool:
         only_on = IMAGES[image].only_on
@@ -862,6 +869,10 @@ class World:
             return False
         if host in self.without_sev:
             return False
+        return self._has_free(model, host)
+
+    def _has_free(self, model: Model, host: str) -> bool:
+        """Whether a host has a free slot of this model, by what its servers hold."""
         used = sum(
             held == (host, model)
             for server in self.servers.values()

@@ -223,6 +223,12 @@ class Machine(RuleBasedStateMachine):
         now = self.world.servers[server]
         if now.bfv and self.world._is_refused_by_conductor(now, image):
             return  # Nova then takes it for one with an image.
+        if (
+            now.asks is None
+            and IMAGES[image].asks is not None
+            and self.world._is_refused_by_conductor(now, image)
+        ):
+            return  # Nova then starts it encrypted on another host.
         self.do("rebuild", server=server, image=image)
 
     @when(*STARTED)
