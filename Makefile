@@ -10,6 +10,8 @@ NODES ?= 1
 TEMPEST := $(VENV)/tempest/ready
 # A libvirt and QEMU that know SEV-SNP, for hosts that have all generations.
 TRIXIE := $(VENV)/rootfs/trixie/ready
+# The disk of a guest with Linux.
+LINUX := $(VENV)/linux-guest/ready
 # HOST=split: of 15 slots, SEV-ES and SEV-SNP share 5. Here SEV-ES gets 2 of them.
 HOST ?=
 SPLIT := $(if $(filter split,$(HOST)),--host simulated --es-slots 5 --snp \
@@ -26,7 +28,7 @@ DEVCLOUD := $(AS_ROOT) $(BIN)/python -m devcloud
 PYTHON_FILES := sev_driver nova devcloud fuzz soak benchmarks tests tools doc
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-multinode setup-trixie demo cloud cloud-down cloud-status test lint unit \
+.PHONY: help setup setup-multinode setup-trixie setup-linux demo cloud cloud-down cloud-status test lint unit \
         functional machine matrix packaging e2e acceptance faults fuzz soak tempest audit test-releases bench \
         sample completion deb docs clean
 
@@ -47,17 +49,23 @@ $(MULTINODE): $(READY) bindep.txt
 setup-trixie: $(TRIXIE)  ## unpack Debian 13's libvirt and QEMU, for SEV-SNP
 
 # Its file says so where nothing was unpacked: it is made again once a mirror is named.
-.PHONY: $(if $(DEBIAN_MIRROR),$(shell grep -l -s . $(TRIXIE)))
+.PHONY: $(if $(DEBIAN_MIRROR),$(shell grep -l -s . $(TRIXIE) $(LINUX)))
 $(TRIXIE): tools/rootfs.py | $(READY)
 	@$(PYTHON) -B tools/rootfs.py trixie
+
+setup-linux: $(LINUX)  ## make a disk with Linux for guests, from Debian 13's packages
+
+$(LINUX): tools/linux_guest.py tools/rootfs.py devcloud/boot_disk.py \
+          $(wildcard devcloud/linux_guest/image.py devcloud/linux_guest/root/etc/*) | $(READY)
+	@PYTHONPATH="$(CURDIR)" $(BIN)/python -B tools/linux_guest.py
 
 $(TEMPEST): constraints/tempest.txt constraints/nova-34.txt tools/tempest_venv.py | $(READY)
 	@$(BIN)/python -B tools/tempest_venv.py
 
-demo: $(READY) $(if $(SPLIT),$(TRIXIE))  ## start a cloud, boot an encrypted guest in it, show it, stop
+demo: $(READY) $(LINUX) $(if $(SPLIT),$(TRIXIE))  ## start a cloud, boot an encrypted guest in it, show it, stop
 	@$(DEVCLOUD) demo $(SPLIT)
 
-cloud: $(READY) $(if $(filter-out 1,$(NODES)),$(MULTINODE)) $(if $(SPLIT),$(TRIXIE))  ## start the same cloud and leave it running; NODES=2 HOST=split
+cloud: $(READY) $(LINUX) $(if $(filter-out 1,$(NODES)),$(MULTINODE)) $(if $(SPLIT),$(TRIXIE))  ## start the same cloud and leave it running; NODES=2 HOST=split
 	@$(DEVCLOUD) up --nodes $(NODES) $(SPLIT)
 
 cloud-down: $(READY)  ## stop it
@@ -66,7 +74,7 @@ cloud-down: $(READY)  ## stop it
 cloud-status: $(READY)  ## say whether it runs, and where its logs are
 	@$(DEVCLOUD) status
 
-test: lint $(MULTINODE) $(TRIXIE)  ## all tests; in the newest Nova, some also in older ones
+test: lint $(MULTINODE) $(TRIXIE) $(LINUX)  ## all tests; in the newest Nova, some also in older ones
 	@$(BIN)/python -B tools/all_tests.py $(AS_ROOT) $(BIN)/python -u -m pytest
 
 lint: $(READY)  ## ruff, mypy, bandit, spelling and the words of the manual
@@ -91,7 +99,7 @@ functional: $(READY)  ## real Nova code with our driver in it, no root needed
 packaging: $(READY)  ## the wheel, the sample, the set-up; no root needed
 	$(BIN)/python -m pytest tests/packaging
 
-e2e: $(MULTINODE) $(TRIXIE)  ## the one-machine cloud
+e2e: $(MULTINODE) $(TRIXIE) $(LINUX)  ## the one-machine cloud
 	$(AS_ROOT) $(PYTEST) tests/e2e
 
 acceptance: real-sev $(READY)  ## on a host with real SEV: its end-to-end tests, with a report to send

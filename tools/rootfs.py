@@ -105,21 +105,36 @@ def fetch(
 
     :param alone: packages to fetch without what they depend on.
     """
+    update(uri, codename, work)
+    progress.say(f"fetching {codename}'s packages")
+    command = [*_apt(work), "install", "--download-only", *packages]
+    progress.run(command, LOG, FETCHED)
+    if alone:
+        download(work, *alone)
+    return sorted((work / "archives").glob("*.deb"))
+
+
+def update(uri: str, codename: str, work: Path) -> None:
+    """Have apt fetch the lists of a release's packages to a folder."""
     for folder in ("lists/partial", "archives/partial"):
         (work / folder).mkdir(parents=True)
     signed = f"[signed-by={KEYRING}] " if KEYRING.exists() else ""
     (work / "sources").write_text(f"deb {signed}{uri} {codename} main\n")
     (work / "status").touch()  # nothing is installed
-    apt = ["apt-get", *(f"-o{option}" for option in apt_options(work)), "--yes"]
     progress.say(f"fetching {codename}'s package lists")
-    progress.run([*apt, "update"], LOG, FETCHED)
-    progress.say(f"fetching {codename}'s packages")
-    progress.run([*apt, "install", "--download-only", *packages], LOG, FETCHED)
-    if alone:
-        # apt puts these where it is run.
-        command = ["env", f"--chdir={work}/archives", *apt, "download", *alone]
-        progress.run(command, LOG, FETCHED)
+    progress.run([*_apt(work), "update"], LOG, FETCHED)
+
+
+def download(work: Path, *packages: str) -> list[Path]:
+    """Have apt fetch packages without what they depend on, by the lists in ``work``."""
+    # apt puts these where it is run.
+    command = ["env", f"--chdir={work}/archives", *_apt(work), "download", *packages]
+    progress.run(command, LOG, FETCHED)
     return sorted((work / "archives").glob("*.deb"))
+
+
+def _apt(work: Path) -> list[str]:
+    return ["apt-get", *(f"-o{option}" for option in apt_options(work)), "--yes"]
 
 
 def apt_options(work: Path) -> list[str]:

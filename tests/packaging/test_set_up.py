@@ -147,6 +147,33 @@ def test_what_was_not_unpacked_is_asked_for_again_with_a_mirror(
     assert not asked(f"{rootfs.MIRROR}=http://m/")
 
 
+def test_a_linux_guest_that_cannot_be_made_is_asked_for_again_with_a_mirror(
+    tools: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import linux_guest
+    import rootfs
+
+    from devcloud import linux_guest as guest
+
+    monkeypatch.delenv(rootfs.MIRROR, raising=False)
+    monkeypatch.setattr(guest, "FOLDER", tmp_path / "linux-guest")
+    monkeypatch.setattr(guest, "DISK", tmp_path / "linux-guest/disk.qcow2")
+    monkeypatch.setattr(guest, "REASON", tmp_path / "linux-guest/ready")
+    monkeypatch.setattr(linux_guest.platform, "freedesktop_os_release", dict)
+    assert linux_guest.main() == 0
+    (tmp_path / "ready").touch()
+
+    def asked(*arguments: str) -> bool:
+        make = ["make", "-n", f"VENV={tmp_path}", "setup-linux", *arguments]
+        run = subprocess.run(make, cwd=ROOT, check=True, capture_output=True, text=True)
+        return "linux_guest.py" in run.stdout
+
+    assert guest.disk() is None
+    assert "no Debian mirror" in guest.reason()
+    assert not asked()
+    assert asked(f"{rootfs.MIRROR}=http://m/")
+
+
 def test_apt_touches_nothing_of_the_machines(tools: None, tmp_path: Path) -> None:
     import rootfs
 
