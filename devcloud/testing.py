@@ -2,9 +2,10 @@
 """A cloud for tests: ``CloudFixture``, to be used like any other fixture."""
 
 import dataclasses
+import re
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,19 @@ from typing import Any
 import fixtures
 import openstack
 
-from devcloud import idle_disk
+from devcloud import idle_disk, linux_guest
 from devcloud.cloud import Cloud
 from devcloud.demo.domain import DomainFacts
 from devcloud.hosts import kind_here
 from devcloud.layout import Layout
+from devcloud.linux_guest import console
 from devcloud.progress import Progress
 from devcloud.settings import CloudSettings
 from devcloud.simhost.settings import HostSettings
 
 INSTANCE_TIMEOUT = 180
+#: Of a Linux to start under emulation, on a busy machine.
+LINUX_TIMEOUT = 240
 FAULT_TIMEOUT = 10
 SLOT = "MEM_ENCRYPTION_CONTEXT"
 DISABLED = "COMPUTE_STATUS_DISABLED"
@@ -105,6 +109,51 @@ class CloudFixture(fixtures.Fixture):
         file = self._disk(name)
         subprocess.run(["qemu-img", "create", "-qf", "qcow2", file, "16M"], check=True)
         return self._upload(name, file, properties)
+
+    def make_linux_image(self, name: str, **properties: Any) -> str:
+        """Make an image whose guest is a Linux: see ``devcloud.linux_guest``.
+
+        :raises FileNotFoundError: there is none on this machine; the message says why.
+        """
+        disk = linux_guest.disk()
+        if disk is None:
+            raise FileNotFoundError(linux_guest.reason())
+        return self._upload(name, disk, {"hw_firmware_type": "uefi", **properties})
+
+    def said(self, server: Any) -> list[str]:
+        """What a Linux guest has said on its console since its last start."""
+        answer = self.connection.compute.get_server_console_output(server)
+        return console.lines(answer["output"] or "")
+
+    def hear(self, server: Any, what: str, since: int = 0) -> list[str]:
+        """Wait until a Linux guest says it.
+
+        :param what: a regular expression of a whole line
+        :param since: how many of its lines do not count
+        :returns: all that it has said since its last start
+        """
+        for _ in openstack.utils.iterate_timeout(
+            LINUX_TIMEOUT, f"{server.name} did not say {what}", wait=0.5
+        ):
+            lines = self.said(server)
+            if any(re.fullmatch(what, line) for line in lines[since:]):
+                return lines
+        raise AssertionError("iterate_timeout raises")
+
+    def hear_start(self, server: Any, before: Sequence[str] = ()) -> list[str]:
+        """Wait until a Linux guest has started.
+
+        :param before: what it has said since an earlier start, which does not count
+        :returns: all that it has said since this one
+        """
+        for _ in openstack.utils.iterate_timeout(
+            LINUX_TIMEOUT, f"the Linux of {server.name} did not start", wait=0.5
+        ):
+            lines = self.said(server)
+            # The first line differs from start to start.
+            if console.READY in lines and lines[0] not in before:
+                return lines
+        raise AssertionError("iterate_timeout raises")
 
     def _disk(self, name: str) -> Path:
         return self.cloud.layout.images / f"{name}.qcow2"

@@ -2,7 +2,8 @@
 """Draw what a command prints on a terminal as an SVG picture.
 
 ``make demo > demo.txt; python doc/terminal_picture.py demo.txt OUT.svg`` writes the
-README's picture: the encrypted guest as libvirt runs it, and its slot in Placement.
+README's picture: the encrypted guest as libvirt runs it, its slot in Placement, and its
+devices as its Linux sees them.
 """
 
 import sys
@@ -14,7 +15,7 @@ LINE = 18
 CHARACTER = 8.4
 MARGIN = 16
 #: What is left out: the demo's own waiting and tables that say little.
-SECTIONS = ("4.", "5.", "6.")
+SECTIONS = ("4.", "5.", "6.", "7.")
 TEXT, COMMAND, TITLE, CHECK = "#d0d0d0", "#ffffff", "#7aa2f7", "#9ece6a"
 
 

@@ -3,18 +3,23 @@
 
 import re
 import shlex
+import time
 
 from lxml import etree
 
+from devcloud import interrupts, linux_guest
 from devcloud.cloud import Cloud
 from devcloud.demo.domain import DomainFacts, excerpt, text_of
-from devcloud.demo.stage import Stage
+from devcloud.demo.stage import Stage, Untrue
 from devcloud.demo.tables import fields, rows
+from devcloud.linux_guest import console
 
 TRAIT = "HW_CPU_X86_AMD_SEV"
 RESOURCE = "MEM_ENCRYPTION_CONTEXT"
 #: No debugging, no key sharing, no sending to another machine, SEV only.
 POLICY = 0x33
+#: In seconds, for a Linux under QEMU's emulation on a busy machine.
+BOOT_TIMEOUT = 180
 INSTANCE = "OS-EXT-SRV-ATTR:instance_name"
 
 
@@ -38,13 +43,15 @@ class Scenario:
         with step("The operator: a flavor that asks for encryption, a UEFI image"):
             self.make_flavor("m1.sev")
             self.ask_for_encryption("m1.sev")
-            self.make_image("uefi", "--property hw_firmware_type=uefi")
+            self.make_uefi_image()
         with step("The user: an encrypted guest"):
             instance = self.boot("encrypted", "m1.sev", "uefi")
         with step("The guest as libvirt runs it"):
             self.see_it_encrypted(instance)
         with step("Placement: one slot is used"):
             self.see_usage(1)
+        with step("The guest as its own Linux sees it"):
+            self.see_its_linux("encrypted")
         with step("The user deletes the guest: its slot is free again"):
             self.stage.openstack("server delete --wait encrypted")
             self.see_usage(0)
@@ -121,6 +128,19 @@ class Scenario:
         file = shlex.quote(str(self.cloud.layout.images / f"{name}.qcow2"))
         # Empty: the firmware runs, which is all that an ACTIVE guest needs.
         self.stage.shell(f"qemu-img create -q -f qcow2 {file} 16M")
+        self._upload(name, file, options)
+
+    def make_uefi_image(self) -> None:
+        """One with Linux, where its packages could be had."""
+        options = "--property hw_firmware_type=uefi"
+        disk = linux_guest.disk()
+        if disk is None:
+            self.stage.say(f"An empty disk: {linux_guest.reason()}")
+            self.make_image("uefi", options)
+        else:
+            self._upload("uefi", shlex.quote(str(disk)), options)
+
+    def _upload(self, name: str, file: str, options: str) -> None:
         words = f"image create {name} --disk-format qcow2 {options} --file {file}"
         shown = self.stage.openstack(" ".join(words.split()) + " -c name -c status")
         self.stage.check("the image is active", fields(shown)["status"], "active")
@@ -146,6 +166,38 @@ class Scenario:
         devices = ", ".join(facts.virtio)
         on = bool(facts.virtio) and all(facts.virtio.values())
         check(f"iommu is on for each virtio device: {devices}", on)
+
+    def see_its_linux(self, name: str) -> None:
+        """What the guest's kernel has negotiated with each virtio device."""
+        if linux_guest.disk() is None:
+            self.stage.say(f"Not shown: {linux_guest.reason()}")
+            return
+        lines = self._console(name)
+        self.stage.say("\n".join(lines))
+        kinds: dict[str, bool] = {}
+        for device in console.virtio_devices(lines):
+            bound = device.driver is not None and device.has_access_platform
+            kinds[device.kind] = kinds.get(device.kind, True) and bound
+        # Linux's driver of the balloon does without, and QEMU then refuses it.
+        working = [kind for kind in kinds if kind != "balloon"]
+        self.stage.check(
+            f"its kernel has agreed on access_platform for: {', '.join(working)}",
+            "block" in working and all(kinds[kind] for kind in working),
+        )
+
+    def _console(self, name: str) -> list[str]:
+        """What the guest has said, once it has said all; of the rest no word."""
+        command = f"console log show {name}"
+        self.stage.announce(f"openstack {command} | grep guest:")
+        deadline = time.monotonic() + BOOT_TIMEOUT
+        while True:
+            lines = console.lines(self.stage.client(f"openstack {command}"))
+            if console.READY in lines:
+                return lines
+            if time.monotonic() > deadline:
+                raise Untrue(f"its Linux was not up in {BOOT_TIMEOUT} s: {lines}")
+            interrupts.check()
+            time.sleep(0.5)
 
     def see_it_plain(self, instance: str) -> None:
         facts, check = self._domain(instance), self.stage.check

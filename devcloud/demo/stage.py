@@ -53,6 +53,10 @@ class Stage:
         """The same with any other command; quiet hides its output."""
         return self._run(command, self._subprocess, quiet)
 
+    def announce(self, command: str) -> None:
+        """Show a command whose output is shown later, or in part."""
+        print(f"  $ {command}", flush=True)
+
     def say(self, text: str) -> None:
         """Show text below the command that it comes from."""
         for line in text.rstrip().splitlines():
@@ -67,7 +71,7 @@ class Stage:
         print(f"    => {fact}", flush=True)
 
     def _run(self, command: str, run: Callable[[str], str], quiet: bool) -> str:
-        print(f"  $ {command}", flush=True)
+        self.announce(command)
         interrupts.check()
         output = run(command)
         interrupts.check()

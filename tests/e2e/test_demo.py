@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from devcloud import linux_guest
 from devcloud.layout import TREE
 from devcloud.simhost import userland
 from devcloud.testing import CloudFixture
@@ -82,6 +83,8 @@ def test_demo_shows_it_all_and_leaves_nothing(cloud: CloudFixture, state: Path) 
 
     assert result.returncode == 0, result.stdout + result.stderr
     assert "NOTHING IS ENCRYPTED" in result.stdout
+    if linux_guest.disk():
+        assert "=> its kernel has agreed on access_platform for: block" in result.stdout
     assert traces(state) == []
     assert cloud.cloud.running == before
     assert cloud.connection.compute.get("/os-hypervisors").ok

@@ -9,6 +9,7 @@ import pytest
 from console_blocks import SOURCE, TREE, Shell, commands
 from manual_commands import NOT_RUN, REFUSED, SCENES
 
+from devcloud import linux_guest
 from devcloud.multinode.testing import MultinodeFixture, Slots
 from devcloud.restarts import Restarts
 from devcloud.testing import CloudFixture
@@ -83,6 +84,11 @@ def restart_nova(cloud: CloudFixture) -> None:
 @pytest.mark.parametrize("page", IN_A_CLOUD)
 def test_in_a_cloud(page: str, cloud: CloudFixture, tmp_path: Path) -> None:
     (tmp_path / ".cloud").symlink_to(cloud.cloud.layout.state)
+    if page == "first-guest.rst":
+        if linux_guest.disk() is None:
+            pytest.skip(linux_guest.reason())
+        (tmp_path / ".venv").mkdir()
+        (tmp_path / ".venv" / "linux-guest").symlink_to(linux_guest.FOLDER)
     places = {
         LOG: cloud.cloud.layout.log("nova"),
         "/etc/nova/nova.conf": cloud.cloud.layout.etc("nova") / "nova.conf",
