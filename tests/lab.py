@@ -60,7 +60,7 @@ def eventually(what: str, look: Callable[[], Found], timeout: float = 120) -> Fo
 class Lab(CloudFixture):
     """A simulated host also where there is a real one: its SEV comes and goes."""
 
-    def __init__(self, state: Path, *, halting_firmware: bool = False) -> None:
+    def __init__(self, state: Path) -> None:
         displays, serials = ports(6100), ports(11000)
         self._base = merged(
             OPTIONS, {"serial_console": {"port_range": f"{serials[0]}:{serials[-1]}"}}
@@ -70,7 +70,7 @@ class Lab(CloudFixture):
             state,
             nova=self._options,
             max_asid=15,
-            halting_firmware=halting_firmware,
+            halting_firmware=True,
             remote_display_port_min=displays[0],
             remote_display_port_max=displays[-1],
         )

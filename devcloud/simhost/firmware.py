@@ -20,8 +20,11 @@ _STATELESS = "/usr/share/ovmf/OVMF.fd"
 #: What halting firmware replaces.
 IMAGES = (_CODE, _STATELESS)
 #: Where a processor begins, from the end of its firmware (AMD64 Architecture
-#: Programmer's Manual, volume 2, 14.1.5); hlt and a jump back to it.
-_RESET_VECTOR, _HALT = 16, b"\xf4\xeb\xfd"
+#: Programmer's Manual, volume 2, 14.1.5).
+_RESET_VECTOR = 16
+#: A terminal's escape sequence to the first serial port (mov dx, 0x3f8; mov al, ...;
+#: out dx, al), as firmware begins its screen; then hlt, and a jump back to it.
+_HALT = bytes.fromhex("ba f8 03  b0 1b ee  b0 5b ee  f4 eb fd")
 
 
 def descriptors(settings: HostSettings) -> dict[str, str]:
@@ -43,6 +46,7 @@ def descriptors(settings: HostSettings) -> dict[str, str]:
 def halting(size: int) -> bytes:
     """Return firmware of ``size`` bytes that halts the processor at once.
 
+    Before that it writes two bytes to the serial port, for tests of consoles.
     Interrupts are off after a reset, so that nothing wakes it.
     """
     return bytes(size - _RESET_VECTOR) + _HALT.ljust(_RESET_VECTOR, b"\0")

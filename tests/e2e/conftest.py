@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from lab import Lab
 
-from devcloud.testing import CloudFixture
+from devcloud.testing import CloudFixture, kind_here
 
 HERE = Path(__file__).parent
 
@@ -41,7 +41,10 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudFixture]:
             "num_pcie_ports": "12",
         },
     }
-    with CloudFixture(tmp_path_factory.mktemp("cloud"), nova=nova) as fixture:
+    state = tmp_path_factory.mktemp("cloud")
+    # Where SEV is real, so is the firmware.
+    host = {"halting_firmware": True} if kind_here() == "simulated" else {}
+    with CloudFixture(state, nova=nova, **host) as fixture:
         yield fixture
 
 

@@ -12,7 +12,7 @@ from devcloud.testing import CloudFixture
 def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudFixture]:
     nova = {"libvirt": {"hw_machine_type": "x86_64=pc"}}
     state = tmp_path_factory.mktemp("limited")
-    with CloudFixture(state, nova=nova, max_asid=1) as fixture:
+    with CloudFixture(state, nova=nova, max_asid=1, halting_firmware=True) as fixture:
         yield fixture
 
 

@@ -64,8 +64,7 @@ def the_lab(
     tmp_path_factory: pytest.TempPathFactory, clouds: list[CloudFixture]
 ) -> Iterator[Lab]:
     state = tmp_path_factory.mktemp("faults")
-    # Firmware only takes time: no test of faults looks into a guest.
-    with Lab(state, halting_firmware=True) as lab:
+    with Lab(state) as lab:
         traps.install(lab)
         clouds.append(lab)
         yield lab
