@@ -8,6 +8,7 @@ import copy
 import functools
 from typing import Any
 
+from nova import exception as nova_exception
 from nova import objects
 from nova.compute import task_states
 from nova.conf import CONF
@@ -30,6 +31,7 @@ from sev_driver.compute import (
     metrics_reporter,
     nova_compat,
     provider_tree,
+    refused_resizes,
     rescue,
     startup_check,
 )
@@ -235,9 +237,13 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         self, context: Any, instance: objects.Instance, *args: Any, **kwargs: Any
     ) -> Any:
         # The last point at which a refusal leaves the guest running.
-        self._admission.check(
-            doors.MIGRATE, instance, context, instance, *args, **kwargs
-        )
+        try:
+            self._admission.check(
+                doors.MIGRATE, instance, context, instance, *args, **kwargs
+            )
+        except nova_exception.InstanceFaultRollback:
+            refused_resizes.restore_requested_flavor(context, instance)
+            raise
         return super().migrate_disk_and_power_off(context, instance, *args, **kwargs)
 
     def finish_migration(

@@ -24,6 +24,7 @@
     new_host            queries Placement for the new host of a move
     nova_compat         patches of Nova, and its private names that are used
     provider_tree       writes the resource providers into Nova's tree
+    refused_resizes     restores the flavor of a server whose resize was refused
     rescue              rescue of encrypted guests
     slot_consumers      queries Placement and the database for consumers
     slot_exchange       exchanges a slot for one of the guest's model

@@ -20,6 +20,7 @@ LABELS = {
     "taken-away": ("encryption_removed", "The re"),
     "holders": ("slot_consumers", "Cannot count"),
     "image-kept": ("failed_rebuilds", "The rebuild failed"),
+    "flavor-kept": ("refused_resizes", "The resize was"),
     "leftover": ("failed_builds", "Cannot power off"),
     "leftover-ended": ("failed_builds", "Powered off"),
     "tolerated-at-start": ("startup_check", "The guest may start"),

@@ -50,6 +50,8 @@ def _evacuate_after_a_refused_resize(state: World) -> None:
 FAULTS: dict[str, KnownFault] = {
     # nova-conductor stores the new flavor as soon as it has asked a host for a resize.
     # If that is refused or fails, the flavor stays until the next resize or migration.
+    # The driver restores it after a refusal, but here the host answers before
+    # nova-conductor stores it: see _answer_no_cast and test_refused_moves.
     "Nova's scheduler keeps the flavor of a refused resize": KnownFault(
         lambda broken: broken.promise == REFUSED_FLAVOR,
         _evacuate_after_a_refused_resize,
