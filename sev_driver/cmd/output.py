@@ -36,6 +36,10 @@ def required_modules(program: str) -> Iterator[None]:
         name = (error.name or "").partition(".")[0]
         if not name or name == "sev_driver":
             raise
+        if sys.argv[1:] == ["--version"]:
+            # Who asks for help must be able to say which version it is.
+            print(f"{program} {version()}")
+            raise SystemExit(0) from None
         refuse(
             program,
             f"the Python module {name} is not installed for {sys.executable}. Run "

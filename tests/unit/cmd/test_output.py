@@ -11,13 +11,14 @@ import sys
 
 import pytest
 
-from sev_driver.cmd import capabilities, doctor, link, output
+from sev_driver.cmd import capabilities, doctor, link, output, owner
 
 ROOT = pathlib.Path(__file__).parents[3]
 SCRIPTS = {
     "sev-doctor": doctor.main,
     "sev-capabilities": capabilities.main,
     "sev-driver-link": link.main,
+    "sev-owner": owner.main,
 }
 
 #: Runs a module while some others cannot be imported.
@@ -61,6 +62,13 @@ def test_missing_module_is_one_line(script: str, module: str) -> None:
     (line,) = ended.stderr.splitlines()
     assert f"the Python module {module} is not installed for {sys.executable}" in line
     assert f"-m pip install {output.REQUIREMENTS}" in line
+
+
+@pytest.mark.parametrize("script", ["doctor", "capabilities", "link", "owner"])
+def test_version_needs_no_other_module(script: str) -> None:
+    ended = run("-c", WITHOUT, "lxml,os_traits,oslo_config", script, "--version")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.split()[1] == output.version()
 
 
 def test_missing_openstacksdk_is_one_line() -> None:
