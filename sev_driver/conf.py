@@ -515,6 +515,22 @@ _GROUPS: dict[str, list[cfg.Opt]] = {
 }
 
 
+def check_values(conf: cfg.ConfigOpts) -> None:
+    """Read each option once, so that nova-compute does not start with a wrong value.
+
+    oslo.config checks a value when it is read, for some options only during an update
+    of the host's resources, which would then fail again and again.
+
+    :raises oslo_config.cfg.ConfigFileValueError: a value is of the wrong kind.
+    :raises ConfigurationError: a policy is wrong.
+    """
+    for group, options in _GROUPS.items():
+        for option in options:
+            if option not in _POLICY_OPTS:
+                conf[group][option.dest]
+    policies(conf)
+
+
 def register_opts(conf: cfg.ConfigOpts) -> None:
     """Register the options that the installed Nova does not have."""
     for group, options in _GROUPS.items():

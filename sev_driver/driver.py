@@ -59,7 +59,7 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
     def __init__(self, virtapi: Any, read_only: bool = False) -> None:
         nova_compat.check_nova()
         nova_compat.tolerate_unknown_image_models()
-        conf.policies(CONF)  # nova-compute does not start with a wrong one.
+        conf.check_values(CONF)
         self._errors = ErrorTranslator()
         super().__init__(virtapi, read_only)
         LibvirtReplyCache.install(self._host)

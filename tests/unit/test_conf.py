@@ -86,6 +86,34 @@ def test_a_policy_that_cannot_be_is_named(
 
 
 @pytest.mark.parametrize(
+    ("group", "option"),
+    [
+        (group, option)
+        for group, options in conf.list_opts()
+        for option in options
+        if not isinstance(option, cfg.StrOpt)
+    ],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_a_wrong_value_of_any_option_is_found_at_the_start(
+    group: str, option: cfg.Opt, tmp_path: pathlib.Path
+) -> None:
+    path = tmp_path / "wrong.conf"
+    path.write_text(f"[{group}]\n{option.name} = -3\n")
+    options = cfg.ConfigOpts()
+    conf.register_opts(options)
+    options(["--config-file", str(path)])
+    with pytest.raises((cfg.ConfigFileValueError, ConfigurationError)) as wrong:
+        conf.check_values(options)
+    assert f"{option.name} from" in str(wrong.value)
+
+
+def test_right_values_are_no_obstacle(tmp_path: pathlib.Path) -> None:
+    text = "audit_interval = 0\nprometheus_textfile = /var/lib/x.prom"
+    conf.check_values(from_file(tmp_path, text))
+
+
+@pytest.mark.parametrize(
     ("options", "release", "models", "on_root"),
     [
         ({}, 31, None, False),
