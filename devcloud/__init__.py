@@ -4,11 +4,12 @@
 Not part of the installed package: it is for seeing and testing the driver.
 
 ================  ==========================================================
-``__main__``      the commands: demo, up, down, status, power
+``__main__``      the commands: demo, up, down, status, power, report
 ``cloud``         a cloud as its user sees it: start, find again, stop
 ``testing``       such a cloud for tests, with what they do in it
 ``client``        the real openstack client
 ``status``        what one is told of a cloud
+``guest_report``  a guest's attestation report, as its /dev/sev-guest would give it
 ``launch``        starts the cloud's first process
 ``init``          that process: pid 1 of the cloud's own namespaces
 ``layout``        the state folder: where a cloud keeps what

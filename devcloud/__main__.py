@@ -6,7 +6,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from devcloud import interrupts
+from devcloud import guest_report, interrupts
 from devcloud import status as cloud_status
 from devcloud.cloud import Cloud, CloudError
 from devcloud.config import ini
@@ -65,6 +65,13 @@ def power(args: argparse.Namespace) -> None:
     except ControlError as exc:
         raise CloudError(str(exc)) from exc
     print(f"{args.name} is {args.switch}.")
+
+
+def report(args: argparse.Namespace) -> None:
+    """write the attestation report of a guest with SEV-SNP on a simulated host"""
+    print(guest_report.NOTICE)
+    for file in guest_report.write(_cloud(args), args.server, args.nonce, args.out):
+        print(file)
 
 
 def main() -> int:
@@ -142,7 +149,7 @@ def _parse() -> argparse.Namespace:
         help="the folder of the cloud's files, by default %(default)s",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for function in (demo, up, down, status, power):
+    for function in (demo, up, down, status, power, report):
         command = commands.add_parser(function.__name__, help=function.__doc__)
         command.set_defaults(function=function)
         if function in (demo, up):
@@ -150,7 +157,27 @@ def _parse() -> argparse.Namespace:
         if function is power:
             command.add_argument("name", help="node1, node2 ...")
             command.add_argument("switch", choices=("off", "on"))
+        if function is report:
+            _add_report(command)
     return parser.parse_args()
+
+
+def _add_report(command: argparse.ArgumentParser) -> None:
+    command.add_argument("server", metavar="SERVER", help="its name or id")
+    command.add_argument(
+        "--nonce",
+        type=guest_report.nonce,
+        metavar="HEX",
+        required=True,
+        help="the 64 bytes of REPORT_DATA that the guest's owner chose",
+    )
+    command.add_argument(
+        "--out",
+        type=Path,
+        default=Path(),
+        metavar="FOLDER",
+        help="for report.bin, vcek.pem and cert_chain.pem (default: this one)",
+    )
 
 
 def _add_settings(command: argparse.ArgumentParser) -> None:

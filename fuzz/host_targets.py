@@ -157,8 +157,8 @@ _GUIDS = tuple(
 )
 
 
-def _guest_firmware(data: bytes) -> None:
-    """The end of a firmware: as it is, or with a table, whose entries are any."""
+def end_of_firmware(data: bytes) -> bytes:
+    """Return the end of a firmware: as it is, or with a table of any entries."""
     source = Source(data)
     if source.flag():
         entries = b""
@@ -172,6 +172,11 @@ def _guest_firmware(data: bytes) -> None:
         size = (len(entries) + 18 + source.choose((0, 0, 0, 1, 9999))) % 65536
         data = source.rest() + entries + size.to_bytes(2, "little") + _GUIDS[-1]
         data += bytes(32)
+    return data
+
+
+def _guest_firmware(data: bytes) -> None:
+    data = end_of_firmware(data)
     with own_errors():
         found = GuestFirmware.parse(data)
         must(found.hash_table is None or found.hash_table.base > 0, "no place")
@@ -194,6 +199,14 @@ def _versions(data: bytes) -> None:
 
 def _descriptors() -> Sequence[bytes]:
     return files("firmware/*/*.json")
+
+
+def ends_of_firmware() -> Sequence[bytes]:
+    return [
+        bytes(100),
+        b"\1\1\0\x08\0\0\x81\0\0\4\0\0\0\0",
+        b"\1\1\0\x04\x40\0\0\0\1\0ASEV" + bytes(60),
+    ]
 
 
 XML_WORDS = (
@@ -244,16 +257,7 @@ TARGETS = (
     ),
     Target("firmware", _firmware, _descriptors, ("amd-sev", "machines", "x86_64")),
     Target("firmware-folders", _firmware_folders, lambda: [bytes(range(200))]),
-    Target(
-        "guest-firmware",
-        _guest_firmware,
-        lambda: [
-            bytes(100),
-            b"\1\1\0\x08\0\0\x81\0\0\4\0\0\0\0",
-            b"\1\1\0\x04\x40\0\0\0\1\0ASEV" + bytes(60),
-        ],
-        ("ASEV",),
-    ),
+    Target("guest-firmware", _guest_firmware, ends_of_firmware, ("ASEV",)),
     Target(
         "versions", _versions, lambda: [b"6.12.48+deb13-amd64", b"10.5.0", b"6.18-rc1"]
     ),

@@ -19,7 +19,9 @@ from fuzz import table
 def main(name: str, folder: Path, *options: str) -> None:
     others = [name.partition(":")[0]] if ":" in name else []
     # Followed is our own code, and what it calls of Python's own that reads for us.
-    with atheris.instrument_imports(include=["sev_driver", "json", *others]):
+    with atheris.instrument_imports(
+        include=["sev_driver", "devcloud.simhost", "json", *others]
+    ):
         target = table.find(name)
     corpus = folder / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)

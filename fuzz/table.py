@@ -16,6 +16,7 @@ MODULES = (
     "doctor_targets",
     "domain_targets",
     "inputs_targets",
+    "processor_targets",
     "guest_targets",
 )
 

@@ -39,6 +39,8 @@ LAUNCH_INPUTS = (
 
 HARDWARE = "what it shows is a real processor's, its firmware's and its kernel's"
 
+OWNERS_GUEST = "tests/e2e/test_guest_owner.py has a guest, and takes its report"
+
 SIMULATED = (
     "it looks at the host that it runs on: tests/e2e/test_broken_hosts.py runs it on "
     "simulated ones, doc/doctor_screen.py on recorded ones for the manual, and "
@@ -94,6 +96,11 @@ NOT_RUN = {
         "-host_data $(sha256sum init.yaml | cut -c1-64) "
         "-report_data $(xxd -p -c 64 nonce.bin)"
     ): HARDWARE,
+    "openssl rand -out nonce.bin 64": OWNERS_GUEST,
+    (
+        "sudo .venv/bin/python -m devcloud report SERVER "
+        "--nonce $(xxd -p -c 64 nonce.bin)"
+    ): OWNERS_GUEST,
     "sudo sev-doctor": SIMULATED,
     "sudo sev-doctor --model amd-sev-snp --verbose": SIMULATED,
     "python3 -m venv sev-tools": WORKSTATION,

@@ -3,8 +3,8 @@
 """Firmware descriptors for the generations that Debian's own do not name.
 
 Also firmware that halts at once. The format of the descriptors is QEMU's
-docs/interop/firmware.json. The files are Debian's OVMF: what makes firmware fit for
-SEV-ES or SEV-SNP only shows where something is encrypted.
+docs/interop/firmware.json. The files are Debian's OVMF, unless the settings name
+another for SEV-SNP.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ def descriptors(settings: HostSettings) -> dict[str, str]:
     if parameters["sev_es"]:
         found["70-sev-es.json"] = _descriptor("SEV-ES", _FLASH, "amd-sev-es")
     if parameters["sev_snp"]:
-        found["70-sev-snp.json"] = _descriptor("SEV-SNP", _MEMORY, "amd-sev-snp")
+        memory = _MEMORY
+        if settings.snp_firmware:
+            memory = {**_MEMORY, "filename": settings.snp_firmware}
+        found["70-sev-snp.json"] = _descriptor("SEV-SNP", memory, "amd-sev-snp")
     return {name: json.dumps(value, indent=2) + "\n" for name, value in found.items()}
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import resource
@@ -12,7 +13,15 @@ import subprocess
 from pathlib import Path
 
 from devcloud.simhost import firmware, mounts, processor
-from devcloud.simhost.layout import BIN, CONTROL_GROUP, FIRMWARE, MONITORS, SHIM, SLOTS
+from devcloud.simhost.layout import (
+    BIN,
+    CONTROL_GROUP,
+    FIRMWARE,
+    LAUNCHES,
+    MONITORS,
+    SHIM,
+    SLOTS,
+)
 from devcloud.simhost.private_libvirt import HostError, PrivateLibvirt, write
 from devcloud.simhost.sevsim import misc_cgroup, slots
 from devcloud.simhost.sevsim.platform import Platform
@@ -85,9 +94,14 @@ class SimulatedHost(PrivateLibvirt):
         write(self.layout.cpuinfo, cpuinfo)
         (self.layout.iommu / "ivhd0").mkdir(parents=True, exist_ok=True)
         shutil.copy(_HERE / _WRAPPER, self.layout.bin)
+        self._copy_package(_HERE / "sevsim")
+        if (measure := _library("sevsnpmeasure")) is not None:
+            self._copy_package(measure)
+
+    def _copy_package(self, folder: Path) -> None:
         shutil.copytree(
-            _HERE / "sevsim",
-            self.layout.bin / "sevsim",
+            folder,
+            self.layout.bin / folder.name,
             ignore=shutil.ignore_patterns("__pycache__"),
             dirs_exist_ok=True,
         )
@@ -106,6 +120,8 @@ class SimulatedHost(PrivateLibvirt):
             reduced_phys_bits=self.settings.reduced_phys_bits,
             real_qemu=self.userland.inside(self.userland.program(_WRAPPER)),
             slots=SLOTS,
+            launches=LAUNCHES if _library("sevsnpmeasure") else "",
+            other_firmware=self.settings.other_snp_firmware,
             monitors=MONITORS,
             device=str(_DEVICE),
             control_group=CONTROL_GROUP if self.settings.misc_cgroup else "",
@@ -180,6 +196,12 @@ def _limit_locked_memory() -> list[str]:
     _, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     limit = _UNIT_MEMLOCK if hard < 0 else min(hard, _UNIT_MEMLOCK)
     return ["prlimit", f"--memlock={limit}"]
+
+
+def _library(name: str) -> Path | None:
+    """The folder of a library of this environment; None where it is not installed."""
+    found = importlib.util.find_spec(name)
+    return None if found is None or not found.origin else Path(found.origin).parent
 
 
 def _compile(source: Path, library: Path) -> None:

@@ -22,6 +22,7 @@ BIN = "/var/lib/libvirt/simhost"
 LIBVIRTD = f"{BIN}/libvirtd"
 SHIM = f"{BIN}/cpuid_shim.so"
 SLOTS = f"{BIN}/slots"
+LAUNCHES = f"{BIN}/launches"
 MONITORS = "/run/libvirt/simhost"
 CONTROL_GROUP = "/sys/fs/cgroup"
 FIRMWARE = "/etc/qemu/firmware"
@@ -47,6 +48,8 @@ class Layout:
         self.root = self.state / "root"
         self.bin = self.outside(BIN)
         self.slots = self.outside(SLOTS)
+        self.launches = self.outside(LAUNCHES)
+        self.secure_processor = self.state / "simulated-psp"
         self.libvirtd_log = self.outside(LIBVIRTD_LOG)
         self.capability_cache = self.outside("/var/cache/libvirt/qemu/capabilities")
 

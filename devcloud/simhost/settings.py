@@ -43,6 +43,10 @@ class HostSettings:
     # Whether there is a firmware descriptor for each generation that is on. Debian
     # 12 and 13 have none for ES and SNP.
     es_snp_firmware: bool = True
+    # The firmware of guests with SEV-SNP, a file; "" is the distribution's OVMF.
+    snp_firmware: str = ""
+    # What they are given instead by a host that lies about it; "" for an honest host.
+    other_snp_firmware: str = ""
     # Whether guests with UEFI halt at their first instruction. Firmware takes seconds
     # of a core under emulation: for tests that do not look into the guest.
     halting_firmware: bool = False

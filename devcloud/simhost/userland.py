@@ -50,6 +50,10 @@ class Userland:
         """What a process in the host's root calls it."""
         return str(program)
 
+    def share(self, name: str) -> Path:
+        """Where a file of /usr/share lies, for a process outside of the host's root."""
+        return Path("/usr/share", name)
+
     def command(self, command: list[str]) -> list[str]:
         """The same command, run in the host's root."""
         return command
@@ -77,6 +81,9 @@ class UnpackedUserland(Userland):
 
     def inside(self, program: Path) -> str:
         return str(Path("/") / program.relative_to(self.folder))
+
+    def share(self, name: str) -> Path:
+        return self.usr / "share" / name
 
     def command(self, command: list[str]) -> list[str]:
         chroot = str(super().program("chroot"))

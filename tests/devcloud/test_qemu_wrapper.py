@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import ovmf_file
 import pytest
 
 from devcloud.simhost.sevsim import misc_cgroup, refusals, slots
@@ -180,6 +181,11 @@ NO_ES = Platform(min_asid=1)
         ),
         (NO_ES, guest(SNP_OBJECT), "vm-type SEV-SNP not supported by KVM"),
         (FULL, guest(SNP_OBJECT), "pflash with kvm requires KVM readonly memory"),
+        (
+            FULL,
+            guest(SNP_OBJECT.replace("196608", "65536"), machine="q35"),
+            "SNP_LAUNCH_START ret=-22 fw_error=0 ''",
+        ),
     ],
 )
 def test_refusals(platform, command, message):
@@ -188,6 +194,31 @@ def test_refusals(platform, command, message):
         assert lines == []
     else:
         assert message in lines[0]
+
+
+@pytest.mark.parametrize("security", [PLAIN, ES, SNP_OBJECT])
+@pytest.mark.parametrize(("hashes", "refused"), [("true", True), ("false", False)])
+def test_kernel_hashes_without_a_place_are_refused(
+    monkeypatch, tmp_path, security, hashes, refused
+):
+    monkeypatch.setattr(refusals, "_lock_limit", lambda _: 1 << 40)
+    firmware = tmp_path / "OVMF.fd"
+    firmware.write_bytes(ovmf_file.debian())
+    security = security[:-1] + f',"kernel-hashes":{hashes}}}'
+    argv = guest(security, machine="q35").original
+    argv += ["-bios", str(firmware), "-kernel", "/boot/vmlinuz"]
+    lines = refusals.refusal(FULL, CommandLine(argv))
+    assert bool(lines) == refused
+    assert not refused or "SEV: guest firmware hashes table area is inv" in lines[0]
+    firmware.write_bytes(ovmf_file.amdsev())
+    assert refusals.refusal(FULL, CommandLine(argv)) == []
+
+
+def test_a_host_that_lies_starts_another_firmware():
+    command = CommandLine(["-bios", "/a", "-m", "64"])
+    command.replace_firmware("/b")
+    assert command.rewritten == ["-bios", "/b", "-m", "64"]
+    assert command.firmware == "/b"
 
 
 @pytest.mark.parametrize(

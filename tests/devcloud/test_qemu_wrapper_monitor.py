@@ -113,6 +113,14 @@ def test_the_state_follows_the_guest():
     assert "error" in ask(subject, "sev-inject-launch-secret")
 
 
+def test_the_first_cont_ends_a_launch():
+    subject, ends = answers(SNP_OBJECT), []
+    subject.at_first_cont = lambda: ends.append(subject.running)
+    for _ in range(2):
+        assert subject.to({"execute": "cont"}) is None
+    assert ends == [False]
+
+
 def test_snp_reports_its_own_policy():
     info = ask(SNP, "query-sev")["return"]
     assert (info["sev-type"], info["snp-policy"]) == ("sev-snp", 0x30000)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The simulated SEV host with the real libvirtd and QEMU; from outside of it."""
 
+import base64
 import contextlib
 import os
 import shutil
@@ -11,11 +12,13 @@ import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import owners_keys
 import pytest
 
 from devcloud.simhost import userland
 from devcloud.simhost.host import SimulatedHost
 from devcloud.simhost.settings import HostSettings
+from devcloud.simhost.sevsim import launch
 
 libvirt = pytest.importorskip("libvirt", reason="libvirt-python is not installed")
 libvirt.registerErrorHandler(lambda *_: None, None)  # it would print what we expect
@@ -122,6 +125,8 @@ def guest_xml(
     virt_type="kvm",
     firmware=PFLASH,
     memory="<memoryBacking><locked/></memoryBacking>",
+    security="",
+    hashes="no",
 ):
     model = "sev-snp" if policy == SNP else "sev"
     return f"""
@@ -137,9 +142,10 @@ def guest_xml(
         <controller type='usb' model='none'/>
         <memballoon model='none'/>
       </devices>
-      <launchSecurity type='{model}'>
+      <launchSecurity type='{model}' kernelHashes='{hashes}'>
         <cbitpos>{cbitpos}</cbitpos><reducedPhysBits>1</reducedPhysBits>
         <policy>{policy:#x}</policy>
+        {security}
       </launchSecurity>
     </domain>"""
 
@@ -325,6 +331,51 @@ def test_snp_on_a_libvirt_that_knows_it(trixie):
         snp.launchSecurityInfo()
     snp.reset()
     until(lambda: trixie.host.slots_in_use()["sev_es_snp"] == 0, "the guest ended")
+
+
+def in_base64(data):
+    return base64.b64encode(data).decode()
+
+
+def test_snp_guest_is_measured_and_its_id_block_compared(trixie):
+    host = trixie.host.layout
+    like_this = {"flags": 0, "firmware": ROM, "memory": ""}
+    snp = trixie.start("snp", SNP, **like_this)
+    launched = launch.read_record(str(host.launches), snp.UUIDString())
+    assert launched["policy"] == SNP
+    snp.destroy()
+    until(
+        lambda: launch.read_record(str(host.launches), snp.UUIDString()) is None,
+        "its record is free",
+    )
+
+    right = owners_keys.sign(launched["measurement"])
+    other = owners_keys.sign("ab" * 48)
+    forged = right[0], other[1]
+    for (block, auth), said in (
+        (right, None),
+        (other, "SNP_LAUNCH_FINISH ret=-5 fw_error=11 'Bad measurement'"),
+        (forged, "SNP_LAUNCH_FINISH ret=-5 fw_error=10 'Bad signature'"),
+    ):
+        security = f"<idBlock>{in_base64(block)}</idBlock>"
+        security += f"<idAuth>{in_base64(auth)}</idAuth>"
+        if said is None:
+            trixie.start("good", SNP, security=security, **like_this).destroy()
+            continue
+        # libvirt repeats what QEMU says when it ends.
+        with pytest.raises(libvirt.libvirtError, match=said):
+            trixie.start("bad", SNP, security=security, **like_this)
+    until(lambda: not any(trixie.host.slots_in_use().values()), "slots are free")
+
+
+@pytest.mark.parametrize(
+    ("policy", "firmware"), [(SEV, PFLASH), (SNP, ROM)], ids=["sev", "snp"]
+)
+def test_kernel_hashes_need_a_place_in_the_firmware(trixie, policy, firmware):
+    kernel = f"<kernel>{__file__}</kernel>"
+    said = "SEV: guest firmware hashes table area is invalid"
+    with pytest.raises(libvirt.libvirtError, match=said):
+        trixie.start("guest", policy, firmware=firmware + kernel, hashes="yes")
 
 
 @pytest.mark.parametrize(

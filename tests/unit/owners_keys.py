@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import zlib
 from pathlib import Path
 
@@ -68,3 +69,8 @@ def _signature(key: Key, data: bytes) -> bytes:
     der = key.sign(data, ec.ECDSA(hashes.SHA384()))
     numbers = (n.to_bytes(72, "little") for n in utils.decode_dss_signature(der))
     return b"".join(numbers).ljust(512, b"\0")
+
+
+def digest(key: Key) -> str:
+    """Return ID_KEY_DIGEST or AUTHOR_KEY_DIGEST of a report."""
+    return hashlib.sha384(_public(key)).hexdigest()

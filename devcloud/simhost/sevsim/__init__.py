@@ -14,11 +14,15 @@ exec, so that the process id libvirt knows is QEMU's. ::
     platform       what this host has (sevsim.json: libvirt wipes the environment)
     command_line   argv in, argv and what was asked for out
     refusals       why this host's QEMU would not start such a guest
+    guest_firmware whether a firmware has a place for a kernel's hashes
+    launch         what the secure processor measures and checks of SEV-SNP
+    p384           the signatures of an ID block
     slots          the ASIDs, each a locked file held by QEMU itself
     misc_cgroup    the kernel's count of them, where the host shows one
     answers        the QMP commands that are answered here
     proxy          the process between libvirt and QEMU's monitor
 
 The folder is copied beside the wrapper and run by the system's own Python: standard
-library only, Python 3.9 or later, and imports stay within this package.
+library only, Python 3.10 or later, and imports stay within this package. The library
+sev-snp-measure, in pure Python as far as it measures, is copied beside it.
 """

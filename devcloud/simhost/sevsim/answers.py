@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from . import device
@@ -23,6 +24,8 @@ class Answers:
         self.platform = platform
         self.command = command
         self.running = not command.paused
+        # Until then, the launch of a guest with SEV-SNP can fail.
+        self.at_first_cont: Callable[[], None] = lambda: None
 
     def to(self, message: Message) -> Message | None:
         """The answer, or None when the real QEMU is to be asked.
@@ -76,6 +79,8 @@ class Answers:
     def _note(self, execute: Any, arguments: Message) -> None:
         """QEMU does this itself; but see what it means for an encrypted guest."""
         if execute == "cont":
+            if not self.running:
+                self.at_first_cont()
             self.running = True
         if execute == "set-action" and not self.command.resettable:
             arguments["reboot"] = "shutdown"

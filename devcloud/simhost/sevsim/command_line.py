@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Callable
@@ -32,6 +33,15 @@ class CommandLine:
         self.virtiofs = any("vhost-user-fs-pci" in word for word in argv)
         self.paused = "-S" in argv
         self.memory = 0  # bytes
+        self.vcpus = 1
+        self.cpu = "qemu64"  # the model, without its properties
+        self.name = ""
+        self.uuid = ""
+        # Files, "" where there is none.
+        self.firmware = ""
+        self.kernel = ""
+        self.initrd = ""
+        self.kernel_arguments = ""
         # Where libvirt will speak QMP: a path when it asks for capabilities,
         # a listening socket handed over when it starts a guest.
         self.probe_socket: str | None = None
@@ -58,6 +68,12 @@ class CommandLine:
         return int(str((self.security or {}).get("policy", 0)), 0)
 
     @property
+    def kernel_hashes(self) -> bool:
+        """Whether the hashes of a kernel are to be measured."""
+        given = str((self.security or {}).get("kernel-hashes", False)).lower()
+        return bool(self.kernel) and given in ("true", "on")
+
+    @property
     def resettable(self) -> bool:
         """Nobody can rewrite encrypted registers: QEMU ends such a guest."""
         return not (self.es or self.snp)
@@ -70,6 +86,11 @@ class CommandLine:
             for word in self.rewritten
         ]
 
+    def replace_firmware(self, path: str) -> None:
+        """Have QEMU load another file than it was asked to load by -bios."""
+        place = self.rewritten.index("-bios") + 1
+        self.rewritten[place] = self.firmware = path
+
     def _rewrite(self, argv: list[str]) -> None:
         options: dict[str, Callable[[str], str | None]] = {
             "object": self._object,
@@ -80,6 +101,14 @@ class CommandLine:
             "overcommit": self._overcommit,
             "qmp": self._qmp,
             "chardev": self._chardev,
+            "smp": self._smp,
+            "name": self._name,
+            "blockdev": self._blockdev,
+            "bios": functools.partial(self._keep, "firmware"),
+            "uuid": functools.partial(self._keep, "uuid"),
+            "kernel": functools.partial(self._keep, "kernel"),
+            "initrd": functools.partial(self._keep, "initrd"),
+            "append": functools.partial(self._keep, "kernel_arguments"),
         }
         words = iter(argv)
         for word in words:
@@ -122,7 +151,32 @@ class CommandLine:
         self.kvm = "kvm" in value  # kvm, kvm:tcg, kvm,dirty-ring-size=…
         return "tcg" if self.kvm else value
 
+    def _keep(self, attribute: str, value: str) -> str:
+        setattr(self, attribute, value)
+        return value
+
+    def _smp(self, value: str) -> str:
+        found = re.match(r"(?:cpus=)?(\d+)", value)
+        if found:
+            self.vcpus = int(found[1])
+        return value
+
+    def _name(self, value: str) -> str:
+        found = re.match(r"(?:guest=)?([^,=]+)", value)
+        if found:
+            self.name = found[1]
+        return value
+
+    def _blockdev(self, value: str) -> str:
+        """Find the file of pflash0, which -machine names."""
+        if value.startswith("{"):
+            node = json.loads(value)
+            if str(node.get("node-name", "")).startswith("libvirt-pflash0"):
+                self.firmware = node.get("filename") or self.firmware
+        return value
+
     def _cpu(self, value: str) -> str:
+        self.cpu = value.partition(",")[0]
         return re.sub(r"^host\b", "max", value)
 
     def _overcommit(self, value: str) -> str:

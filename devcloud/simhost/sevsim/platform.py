@@ -20,9 +20,11 @@ class Platform(NamedTuple):
     real_qemu: str = "/usr/bin/qemu-system-x86_64"
     # Paths as seen within the host's mount namespace.
     slots: str = "slots"
+    launches: str = ""  # where the secure processor keeps what it launched
     monitors: str = "monitors"
     device: str = "/dev/null"  # as which the private /dev has /dev/sev
     control_group: str = ""  # "" where this host shows none
+    other_firmware: str = ""  # what is launched instead of what was asked for
 
     @classmethod
     def read(cls, path: str) -> Platform:

@@ -6,11 +6,12 @@ from __future__ import annotations
 import os
 import resource
 
-from . import device, slots
+from . import device, guest_firmware, slots
 from .command_line import CommandLine
 from .platform import Platform
 
-EBUSY, ENOTTY = 16, 25
+EBUSY, EINVAL, ENOTTY = 16, 22, 25
+_ALWAYS_ONE = 1 << 17  # of a policy of SEV-SNP
 _UNLIMITED = (1 << 64) - 1  # RLIM_INFINITY, as C writes it
 _KVM_FAILED = "-accel kvm: failed to initialize kvm: Operation not permitted"
 
@@ -46,7 +47,7 @@ def refusal(platform: Platform, command: CommandLine) -> list[str]:
         return [f"sev_kvm_init: {obstacle}", _KVM_FAILED]
     if not slots.asids(platform, slots.pool(command)):
         return _init_failed(ENOTTY)
-    unfit = _unfit_devices(command)
+    unfit = _unfit_guest(command)
     if unfit:
         return unfit
     # The firmware is pinned as well, so the memory alone is too little. SNP pins none.
@@ -55,10 +56,23 @@ def refusal(platform: Platform, command: CommandLine) -> list[str]:
             f"sev_ram_block_added: failed to register region (0x7f0000000000+"
             f"{command.memory:#x}) error 'Cannot allocate memory'"
         ]
-    return []
+    return _unmeasured_kernel(command)
 
 
-def _unfit_devices(command: CommandLine) -> list[str]:
+def _unmeasured_kernel(command: CommandLine) -> list[str]:
+    if not command.kernel_hashes:
+        return []
+    with open(command.firmware, "rb") as file:
+        obstacle = guest_firmware.hashes_obstacle(file.read())
+    return [f"SEV: {obstacle}"] if obstacle else []
+
+
+def _unfit_guest(command: CommandLine) -> list[str]:
+    if command.snp and not command.policy & _ALWAYS_ONE:
+        return [
+            f"sev_snp_launch_start: SNP_LAUNCH_START ret=-{EINVAL} fw_error=0 ''",
+            _KVM_FAILED,
+        ]
     if command.virtiofs:
         # QEMU sets iommu_platform on each virtio device of an encrypted guest.
         return [
