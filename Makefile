@@ -12,6 +12,8 @@ TEMPEST := $(VENV)/tempest/ready
 TRIXIE := $(VENV)/rootfs/trixie/ready
 # The disk of a guest with Linux.
 LINUX := $(VENV)/linux-guest/ready
+# A program that verifies attestation reports, for the tests of a guest's owner.
+GO_SEV_GUEST := $(VENV)/go-sev-guest/ready
 # HOST=split: of 15 slots, SEV-ES and SEV-SNP share 5. Here SEV-ES gets 2 of them.
 HOST ?=
 SPLIT := $(if $(filter split,$(HOST)),--host simulated --es-slots 5 --snp \
@@ -28,7 +30,7 @@ DEVCLOUD := $(AS_ROOT) $(BIN)/python -m devcloud
 PYTHON_FILES := sev_driver nova devcloud fuzz soak benchmarks tests tools doc
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-multinode setup-trixie setup-linux demo cloud cloud-down cloud-status test lint unit \
+.PHONY: help setup setup-multinode setup-trixie setup-linux setup-go-sev-guest demo cloud cloud-down cloud-status test lint unit \
         functional machine matrix packaging e2e acceptance faults fuzz soak tempest audit test-releases bench \
         sample completion deb docs clean
 
@@ -59,6 +61,12 @@ $(LINUX): tools/linux_guest.py tools/rootfs.py devcloud/boot_disk.py \
           $(wildcard devcloud/linux_guest/image.py devcloud/linux_guest/root/etc/*) | $(READY)
 	@PYTHONPATH="$(CURDIR)" $(BIN)/python -B tools/linux_guest.py
 
+setup-go-sev-guest: $(GO_SEV_GUEST)  ## build go-sev-guest's check from Debian 13's packages
+
+.PHONY: $(if $(DEBIAN_MIRROR),$(shell grep -l -s . $(GO_SEV_GUEST)))
+$(GO_SEV_GUEST): tools/go_sev_guest.py tools/rootfs.py | $(READY)
+	@$(BIN)/python -B tools/go_sev_guest.py
+
 $(TEMPEST): constraints/tempest.txt constraints/nova-34.txt tools/tempest_venv.py | $(READY)
 	@$(BIN)/python -B tools/tempest_venv.py
 
@@ -74,7 +82,7 @@ cloud-down: $(READY)  ## stop it
 cloud-status: $(READY)  ## say whether it runs, and where its logs are
 	@$(DEVCLOUD) status
 
-test: lint $(MULTINODE) $(TRIXIE) $(LINUX)  ## all tests; in the newest Nova, some also in older ones
+test: lint $(MULTINODE) $(TRIXIE) $(LINUX) $(GO_SEV_GUEST)  ## all tests; in the newest Nova, some also in older ones
 	@$(BIN)/python -B tools/all_tests.py $(AS_ROOT) $(BIN)/python -u -m pytest
 
 lint: $(READY)  ## ruff, mypy, bandit, spelling and the words of the manual
@@ -99,7 +107,7 @@ functional: $(READY)  ## real Nova code with our driver in it, no root needed
 packaging: $(READY)  ## the wheel, the sample, the set-up; no root needed
 	$(BIN)/python -m pytest tests/packaging
 
-e2e: $(MULTINODE) $(TRIXIE) $(LINUX)  ## the one-machine cloud
+e2e: $(MULTINODE) $(TRIXIE) $(LINUX) $(GO_SEV_GUEST)  ## the one-machine cloud
 	$(AS_ROOT) $(PYTEST) tests/e2e
 
 acceptance: real-sev $(READY)  ## on a host with real SEV: its end-to-end tests, with a report to send

@@ -31,6 +31,7 @@ class CommandFailed(Exception):
     """A command that should have succeeded did not."""
 
     def __init__(self, command: str, outcome: Outcome) -> None:
+        self.outcome = outcome
         said = (outcome.errors or outcome.output).strip() or "nothing"
         super().__init__(
             f"`{command}` ended with exit status {outcome.status} and said: {said}"

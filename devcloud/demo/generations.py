@@ -9,6 +9,7 @@ import time
 from lxml import etree
 
 from devcloud.demo.domain import text_of
+from devcloud.demo.owner import Owner
 from devcloud.demo.scenario import RESOURCE, Scenario
 from devcloud.demo.tables import rows
 
@@ -64,11 +65,23 @@ class Generations(Scenario):
             offered = self.see_slots(used=0)
         with step("The operator: a flavor for each generation, and images"):
             self.make_parts()
+        owner = Owner(self.cloud, self.stage)
+        with step(
+            "The owner of a SEV-SNP guest: a launch digest, and an ID block for it"
+        ):
+            inputs = owner.prepare()
         for generation in GENERATIONS:
             with step(f"The user: a guest with {generation.name}"):
-                image = "stateless" if generation.loader_type == "rom" else "uefi"
-                guest = self.boot(generation.name, f"m1.{generation.name}", image)
+                is_snp = generation.loader_type == "rom"
+                guest = self.boot(
+                    generation.name,
+                    f"m1.{generation.name}",
+                    "stateless" if is_snp else "uefi",
+                    inputs if is_snp else "",
+                )
                 self.see_generation(guest, generation)
+        with step("The owner: a report of the guest, verified by programs of others"):
+            owner.verify("amd-sev-snp")
         with step("Placement: a slot of each is used"):
             self.see_slots(used=1)
         with step("A guest with SEV-ES that Nova does not know: its slot is reserved"):

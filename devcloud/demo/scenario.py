@@ -145,14 +145,16 @@ class Scenario:
         shown = self.stage.openstack(" ".join(words.split()) + " -c name -c status")
         self.stage.check("the image is active", fields(shown)["status"], "active")
 
-    def boot(self, name: str, flavor: str, image: str) -> str:
-        """Boot a guest; what libvirt calls it."""
-        shown = fields(
-            self.stage.openstack(
-                f"server create {name} --flavor {flavor} --image {image} --nic none "
-                f"--wait -c name -c status -c {INSTANCE}"
-            )
+    def boot(self, name: str, flavor: str, image: str, more: str = "") -> str:
+        """Boot a guest; what libvirt calls it.
+
+        :param more: arguments that are too long to show.
+        """
+        command = (
+            f"server create {name} --flavor {flavor} --image {image} --nic none "
+            f"--wait -c name -c status -c {INSTANCE}"
         )
+        shown = fields(self.stage.openstack(command, more))
         self.stage.check(f"{name} is ACTIVE", shown["status"], "ACTIVE")
         return shown[INSTANCE]
 

@@ -45,9 +45,18 @@ class Stage:
         except Exception as exc:
             raise StepFailed(title, exc) from exc
 
-    def openstack(self, command: str) -> str:
-        """Run a command of the openstack client; show it and its output."""
-        return self._run(f"openstack {command}", self.client, quiet=False)
+    def openstack(self, command: str, more: str = "") -> str:
+        """Run a command of the openstack client; show it and its output.
+
+        :param more: arguments that are too long to show.
+        """
+        if not more:
+            return self._run(f"openstack {command}", self.client, quiet=False)
+        return self._run(
+            f"openstack {command} …",
+            lambda _: self.client(f"openstack {command} {more}"),
+            quiet=False,
+        )
 
     def shell(self, command: str, *, quiet: bool = False) -> str:
         """The same with any other command; quiet hides its output."""

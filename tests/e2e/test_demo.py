@@ -101,6 +101,8 @@ def test_demo_of_all_generations(state: Path) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
     assert "=> launchSecurity is of type sev-snp" in result.stdout
     assert "=> of its slots 1 reserved" in result.stdout
+    assert "=> omne-attest accepts the report" in result.stdout
+    assert "=> omne-attest refuses it to an owner who" in result.stdout
     assert traces(state) == []
 
 
