@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""The owner of a guest with SEV-SNP: a member of a project, with files of its own."""
+
+import base64
+import dataclasses
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import openstack
+import ovmf_file
+import owners_keys
+import pytest
+from split_cloud import Split
+
+from devcloud import guest_report, idle_disk
+from devcloud.demo import omne_verify
+from devcloud.demo.owner import CHECK
+from devcloud.simhost.userland import userland
+
+USER_DATA = b"#cloud-config\n"
+NONCE = bytes(range(64))
+#: What the guest asks for, as its owner knows it.
+VCPUS, CPU, CMDLINE = 1, "EPYC", "root=/dev/vda quiet"
+#: As much of a kernel's header as QEMU looks at before it starts one.
+KERNEL = bytearray(64 * 1024)
+KERNEL[0x1F1] = 1  # sectors of its set-up code
+KERNEL[0x202:0x208] = b"HdrS\0\2"
+
+
+def debians_firmware() -> bytes:
+    """The firmware of Debian 13, as the host has it."""
+    return userland("trixie", Path()).share("ovmf/OVMF.fd").read_bytes()
+
+
+def measuring(data: bytes) -> bytes:
+    """The same firmware with a place for a kernel's hashes: that of the SVSM's CAA."""
+    caa = b"".join(n.to_bytes(4, "little") for n in (0x80F000, 0x1000, 4))
+    assert data.count(caa) == 1, "Debian's OVMF is another one"
+    data = data.replace(caa, caa[:8] + (0x10).to_bytes(4, "little"))
+    end = data.rindex(ovmf_file.HASH_TABLE.bytes_le) - 2
+    place = b"".join(n.to_bytes(4, "little") for n in ovmf_file.HASHES_AT)
+    return data[: end - 8] + place + data[end:]
+
+
+class Owner:
+    """Everything that the owner has.
+
+    :param folder: for its files.
+    """
+
+    connection: openstack.connection.Connection
+    split: Split
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        data = measuring(debians_firmware())
+        self.files: dict[str, Path] = {}
+        for name, content in {
+            "firmware": data,
+            "other-firmware": b"\1" + data[1:],
+            "kernel": bytes(KERNEL),
+            "other-kernel": bytes(KERNEL) + b"\1",
+            "user-data": USER_DATA,
+        }.items():
+            self.files[name] = folder / name
+            self.files[name].write_bytes(content)
+        self.key = owners_keys.write(folder / "id.pem", owners_keys.ID_KEY)
+
+    def join(self, split: Split) -> None:
+        """Become a member of a project in the cloud."""
+        self.split, self.connection = split, _member(split)
+
+    def expect(self, **other: Any) -> str:
+        """The digest that the owner computes; ``other`` replaces arguments."""
+        arguments = {
+            "firmware": self.files["firmware"],
+            "vcpus": VCPUS,
+            "cpu": CPU,
+            "kernel": self.files["kernel"],
+            "cmdline": CMDLINE,
+        } | other
+        words = [word for k, v in arguments.items() for word in (f"--{k}", str(v))]
+        return _sev_owner("expect", *words, "-f", "value").strip()
+
+    def inputs(self, digest: str, *, signed: bool = True) -> dict[str, str]:
+        """The properties for the server."""
+        words = ["--user-data", str(self.files["user-data"]), "--policy", "0x30000"]
+        if signed:
+            words += ["--digest", digest, "--id-key", self.key]
+        lines = _sev_owner("inputs", *words).splitlines()
+        pairs = (line.removeprefix("--property ").partition("=") for line in lines)
+        return {key: value for key, _, value in pairs}
+
+    def make_image(self) -> str:
+        """The owner's own image, with a kernel."""
+        image = self.connection.image
+        kernel = image.create_image(
+            "owners-kernel",
+            data=self.files["kernel"].read_bytes(),
+            disk_format="aki",
+            container_format="aki",
+        )
+        disk = self.folder / "disk.qcow2"
+        idle_disk.write(disk)
+        made = image.create_image(
+            "owners-disk",
+            filename=str(disk),
+            disk_format="qcow2",
+            container_format="bare",
+            kernel_id=kernel.id,
+            os_command_line=CMDLINE,
+            hw_firmware_type="uefi",
+            hw_firmware_stateless="true",
+        )
+        return str(made.id)
+
+    def boot(self, name: str, image: str, metadata: Mapping[str, str]) -> Any:
+        """Create a server as the owner; it is ACTIVE or ERROR then."""
+        server = self.connection.compute.create_server(
+            name=name,
+            flavor_id=self.split.parts["snp"][0],
+            image_id=image,
+            networks="none",
+            metadata=metadata,
+            user_data=base64.b64encode(USER_DATA).decode(),
+        )
+        return self.split.built(server)
+
+    def report(self, server: Any) -> Path:
+        """The folder with the guest's report and its certificates."""
+        folder = self.folder / server.id
+        guest_report.write(self.split.cloud, server.id, NONCE, folder)
+        return folder
+
+
+@dataclasses.dataclass(frozen=True)
+class Expectation:
+    """What the owner expects of a report, and the certificates that it trusts."""
+
+    measurement: str
+    host_data: str
+    report_data: str
+    root: Path
+    id_key: str
+
+    def by_go_sev_guest(self, folder: Path) -> int:
+        """Return the exit status of go-sev-guest's ``check``."""
+        if not CHECK.exists():
+            pytest.skip("no go-sev-guest here: make setup-go-sev-guest")
+        return _status(
+            *(CHECK, "-in", folder / "report.bin", "-product_key_path", self.root),
+            *("-network=false", "-guest_policy", "0x30000", "-vmpl", "0"),
+            *("-measurement", self.measurement, "-host_data", self.host_data),
+            *("-report_data", self.report_data, "-require_idblock=true"),
+            *("-trusted_id_key_hashes", self.id_key),
+        )
+
+    def by_omne_attest(self, folder: Path) -> int:
+        """Return the exit status of a program with the library omne-attest.
+
+        It does not look at ID blocks.
+        """
+        pytest.importorskip("omne_attest")
+        return _status(
+            *(sys.executable, omne_verify.__file__, "-product_key_path", self.root),
+            *("-in", folder / "report.bin", "-vcek", folder / "vcek.pem"),
+            *("-measurement", self.measurement, "-host_data", self.host_data),
+            *("-report_data", self.report_data),
+        )
+
+
+def _member(split: Split) -> openstack.connection.Connection:
+    """Make a project and a user that is a member of it, and log in as that user."""
+    identity = split.connection.identity
+    project = identity.create_project(name="owners", domain_id="default")
+    password = split.settings.password
+    user = identity.create_user(name="owner", password=password, domain_id="default")
+    identity.assign_project_role_to_user(project, user, identity.find_role("member"))
+    return split.connection.connect_as(
+        username="owner", password=password, project_name="owners"
+    )
+
+
+def _sev_owner(*words: str) -> str:
+    program = Path(sys.executable).with_name("sev-owner")
+    done = subprocess.run(
+        [program, *words], capture_output=True, text=True, check=True, env=os.environ
+    )
+    return done.stdout
+
+
+def _status(*words: Any) -> int:
+    return subprocess.run(list(map(str, words)), capture_output=True).returncode
