@@ -114,7 +114,11 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         super().update_provider_tree(provider_tree, nodename, allocations)
         host = self._tracker.current()
         usage = self._slots.apply(
-            update, host, self.static_traits, ask_placement=self._metrics.needs_all
+            update,
+            host,
+            self.static_traits,
+            ask_placement=self._metrics.needs_all,
+            snp_firmware=launch_facts.snp_firmware(self._tracker, host),
         )
         if update.has_changed:
             # Nova's driver keeps a copy of the tree, which lacks these changes.

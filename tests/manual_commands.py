@@ -96,6 +96,10 @@ NOT_RUN = {
         "-host_data $(sha256sum init.yaml | cut -c1-64) "
         "-report_data $(xxd -p -c 64 nonce.bin)"
     ): HARDWARE,
+    (
+        "openstack image set db --property trait:CUSTOM_SEV_FIRMWARE_"
+        "$(sha256sum OVMF.fd | cut -c1-12 | tr a-f A-F)=required"
+    ): "tests/functional/test_firmware_trait.py has images with the trait",
     "openssl rand -out nonce.bin 64": OWNERS_GUEST,
     (
         "sudo .venv/bin/python -m devcloud report SERVER "

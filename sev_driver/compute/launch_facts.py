@@ -24,6 +24,7 @@ from sev_driver.exceptions import DetectionError, DomainXMLError
 from sev_driver.guest import launched
 from sev_driver.guest.requirements import GuestRequest, refuse
 from sev_driver.host import guest_firmware
+from sev_driver.host.capabilities import HostCapabilities
 from sev_driver.host.facts import HostFacts, version_text
 from sev_driver.host.guest_cpu import GuestCpu, guest_cpu
 from sev_driver.measurement import SNP_ACTIVE, LaunchFacts
@@ -146,12 +147,30 @@ def expected_digest(xml: str, host: HostFacts) -> str:
     """
     domain = LaunchedDomain.parse(xml)
     if domain.firmware is None:
-        loaders = host.domain.loaders if host.domain else None
-        found = guest_firmware.select(host.firmware, SEV_SNP, loaders=loaders)
-        if found is None:
-            raise DetectionError("it is unknown which guest firmware libvirt selects")
-        domain = dataclasses.replace(domain, firmware=found.filename)
+        domain = dataclasses.replace(domain, firmware=_selected(host))
     return launch_digest(domain, host)
+
+
+def snp_firmware(tracker: CapabilityTracker, host: HostCapabilities) -> str | None:
+    """Return the SHA-256 of the guest firmware for SEV-SNP.
+
+    :return: None if it is unknown, or if the host does not support SEV-SNP.
+    """
+    if not host[SEV_SNP].supported:
+        return None
+    try:
+        return measurement.file_digest(_selected(tracker.facts()))
+    except DetectionError:
+        return None
+
+
+def _selected(host: HostFacts) -> str:
+    """Return the file of the guest firmware that libvirt selects for SEV-SNP."""
+    loaders = host.domain.loaders if host.domain else None
+    found = guest_firmware.select(host.firmware, SEV_SNP, loaders=loaders)
+    if found is None:
+        raise DetectionError("it is unknown which guest firmware libvirt selects")
+    return found.filename
 
 
 def launch_digest(domain: LaunchedDomain, host: HostFacts) -> str:

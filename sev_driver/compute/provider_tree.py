@@ -22,7 +22,7 @@ from sev_driver.compute.slot_consumers import (
 )
 from sev_driver.compute.unmanaged_guests import RunningGuests, UnmanagedGuests
 from sev_driver.host.capabilities import HostCapabilities
-from sev_driver.model import SEV, MemoryEncryptionModel
+from sev_driver.model import SEV, SEV_SNP, MemoryEncryptionModel
 from sev_driver.placement import allocations as slot_allocations
 from sev_driver.placement import inventory, provider_plan, providers, reserved
 from sev_driver.placement.allocations import SLOT, Allocations
@@ -107,11 +107,19 @@ class ProviderTreeUpdate:
         self.has_changed = True
         LOG.info("Moving %d encryption slots from %s to %s", count, stale, provider)
 
-    def observe(self, host: HostCapabilities) -> Observation:
-        offers = inventory.compute_offers(host, conf.slot_limits(CONF))
-        is_reshape = self._allocations is not None
+    def observe(
+        self, host: HostCapabilities, snp_firmware: str | None = None
+    ) -> Observation:
+        snp = self._found.get(self._names.child(SEV_SNP))
         return Observation(
-            host, offers, self._names, self._previous, is_reshape, self._stock_models
+            host,
+            inventory.compute_offers(host, conf.slot_limits(CONF)),
+            self._names,
+            self._previous,
+            is_reshape=self._allocations is not None,
+            stock_models=self._stock_models,
+            snp_firmware=snp_firmware,
+            snp_traits=frozenset(snp.traits if snp else ()),
         )
 
     def situation(self, offers: Offers, guests: RunningGuests) -> Situation:
@@ -196,8 +204,9 @@ class ProviderTreeUpdate:
         # The operator's traits stay.
         known = providers.is_standard(model) and self._placement.has_trait(model.trait)
         choice = providers.choose(model, known)
-        wanted = {providers.OWNER, choice.wanted}
-        return self._write_traits(found, wanted, {choice.unwanted}) or bool(changed)
+        wanted = {providers.OWNER, choice.wanted, *planned.traits.add}
+        unwanted = {choice.unwanted, *planned.traits.remove}
+        return self._write_traits(found, wanted, unwanted) or bool(changed)
 
     def _write_traits(self, found: Any, add: Set[str], remove: Set[str]) -> bool:
         """Add and remove traits of a provider; return whether that changes it."""
@@ -272,15 +281,18 @@ class ProviderTreeReporter:
         static_traits: Container[str],
         *,
         ask_placement: bool,
+        snp_firmware: str | None = None,
     ) -> dict[MemoryEncryptionModel, SlotUsage]:
         """Write all providers, after Nova's driver; return the usage of the slots.
 
         :param static_traits: the traits that Nova's driver sets on the root provider.
         :param ask_placement: true to query Placement also for the consumers of models
             that no guest uses, which the update itself does not need.
+        :param snp_firmware: the SHA-256 of the guest firmware for SEV-SNP, None if
+            unknown.
         """
         update.move_allocations()
-        seen, consumers = update.observe(host), update.consumers
+        seen, consumers = update.observe(host, snp_firmware), update.consumers
         found = Restored()
 
         def restore(lost: Mapping[str, MemoryEncryptionModel]) -> Set[str]:

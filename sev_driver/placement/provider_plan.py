@@ -13,11 +13,15 @@ import logging
 from collections.abc import Mapping
 
 from sev_driver.host.capabilities import HostCapabilities, Support
-from sev_driver.model import HOST_TRAIT, SEV, MemoryEncryptionModel
+from sev_driver.model import HOST_TRAIT, SEV, SEV_SNP, MemoryEncryptionModel
 from sev_driver.placement import inventory, reserved
 from sev_driver.placement.inventory import Offers, Record
 from sev_driver.placement.pools import pools_of
-from sev_driver.placement.providers import ProviderNames
+from sev_driver.placement.providers import (
+    FIRMWARE_TRAIT,
+    ProviderNames,
+    firmware_trait,
+)
 from sev_driver.placement.reserved import ModelUsage
 
 #: The inventory of slots of each existing provider, None for one without slots.
@@ -32,7 +36,9 @@ class Observation:
 
     ``previous`` are the inventories in Placement. ``is_reshape`` is true if Nova moves
     allocations with this update. ``stock_models`` are the models that Nova's own driver
-    supports if the host is prepared for it, else None.
+    supports if the host is prepared for it, else None. ``snp_firmware`` is the SHA-256
+    of the guest firmware for SEV-SNP, None if unknown; ``snp_traits`` are the traits of
+    the provider of SEV-SNP.
     """
 
     host: HostCapabilities
@@ -41,24 +47,12 @@ class Observation:
     previous: Inventories
     is_reshape: bool = False
     stock_models: frozenset[MemoryEncryptionModel] | None = None
+    snp_firmware: str | None = None
+    snp_traits: frozenset[str] = frozenset()
 
     def is_withheld(self, model: MemoryEncryptionModel) -> bool:
         """Return whether ``model`` is withheld, because Nova's driver lacks it."""
         return self.stock_models is not None and model not in self.stock_models
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelPlan:
-    """The planned slots of one model.
-
-    ``provider`` is the name of their provider. If ``inventory`` is None, the provider
-    gets no slots; a child provider is removed. ``is_offered`` is False for slots that
-    are only retained.
-    """
-
-    provider: str
-    inventory: Record | None
-    is_offered: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +61,22 @@ class TraitChanges:
 
     add: frozenset[str] = frozenset()
     remove: frozenset[str] = frozenset()
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelPlan:
+    """The planned slots of one model.
+
+    ``provider`` is the name of their provider. If ``inventory`` is None, the provider
+    gets no slots; a child provider is removed. ``is_offered`` is False for slots that
+    are only retained. ``traits`` are the changes to the provider's traits, without that
+    of the model.
+    """
+
+    provider: str
+    inventory: Record | None
+    is_offered: bool
+    traits: TraitChanges = TraitChanges()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +138,8 @@ def plan(
         if planned is not None and seen.is_reshape:
             planned = inventory.with_room_for(planned, consumers[model])
         provider = seen.names.provider_for(model)
-        models[model] = ModelPlan(provider, planned, bool(total))
+        traits = _firmware_traits(seen) if model is SEV_SNP else TraitChanges()
+        models[model] = ModelPlan(provider, planned, bool(total), traits)
     return ProviderPlan(models, _root_traits(seen, sets_sev_trait=sets_sev_trait))
 
 
@@ -208,6 +219,19 @@ def _retained(
     if previous and unknown and not seen.is_withheld(model):
         return inventory.fully_reserved(previous["total"])
     return None
+
+
+def _firmware_traits(seen: Observation) -> TraitChanges:
+    """Return the changes to the trait that names the guest firmware for SEV-SNP.
+
+    An image can require it, so it is removed if the firmware is unknown. Nova's own
+    driver would not remove it.
+    """
+    wanted: frozenset[str] = frozenset()
+    if seen.snp_firmware is not None and seen.stock_models is None:
+        wanted = frozenset({firmware_trait(seen.snp_firmware)})
+    own = frozenset(t for t in seen.snp_traits if t.startswith(FIRMWARE_TRAIT))
+    return TraitChanges(wanted, own - wanted)
 
 
 def _root_traits(seen: Observation, *, sets_sev_trait: bool) -> TraitChanges:

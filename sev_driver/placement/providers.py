@@ -65,6 +65,19 @@ def choose(model: MemoryEncryptionModel, standard: bool) -> Choice:
     return Choice(custom, model.trait)
 
 
+#: Of the trait of a SEV-SNP provider that names the guest firmware.
+FIRMWARE_TRAIT = "CUSTOM_SEV_FIRMWARE_"
+_FIRMWARE_DIGITS = 12
+
+
+def firmware_trait(sha256: str) -> str:
+    """Return the trait of hosts that launch guests with a guest firmware.
+
+    :param sha256: the digest of its file, in hexadecimal digits.
+    """
+    return FIRMWARE_TRAIT + sha256[:_FIRMWARE_DIGITS].upper()
+
+
 def is_pool(provider: str) -> bool:
     """Return whether a provider's name is that of a model's child provider."""
     return any(provider.endswith(f"_{model.symbol}") for model in MemoryEncryptionModel)

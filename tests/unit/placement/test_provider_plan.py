@@ -2,6 +2,7 @@
 
 """provider_plan: what each provider shall have, by what was seen before."""
 
+import dataclasses
 import logging
 from typing import Any
 
@@ -14,6 +15,7 @@ from sev_driver.placement.inventory import compute_offers, fully_reserved, recor
 from sev_driver.placement.provider_plan import (
     Observation,
     ProviderPlan,
+    TraitChanges,
     is_in_order,
     log_line,
     models_to_count,
@@ -366,3 +368,38 @@ def test_a_model_left_behind_for_stock_nova_is_in_order_once_nobody_holds_it() -
     withheld = seen(host(snp=5), stock=frozenset({SEV}))
     assert not is_in_order(withheld, {SEV_SNP: 1}, {})
     assert is_in_order(withheld, {SEV_SNP: 0}, {})
+
+
+SHA256 = "0123456789abcdef" * 4
+NAMED = "CUSTOM_SEV_FIRMWARE_0123456789AB"
+
+
+@pytest.mark.parametrize(
+    ("firmware", "had", "add", "remove"),
+    [
+        (SHA256, set(), {NAMED}, set()),
+        (SHA256, {NAMED, "CUSTOM_RACK_7"}, {NAMED}, set()),
+        (SHA256, {"CUSTOM_SEV_FIRMWARE_OLD"}, {NAMED}, {"CUSTOM_SEV_FIRMWARE_OLD"}),
+        (None, {NAMED, "CUSTOM_RACK_7"}, set(), {NAMED}),
+    ],
+    ids=["new", "same", "updated", "unknown"],
+)
+def test_trait_of_the_guest_firmware(
+    firmware: str | None, had: set[str], add: set[str], remove: set[str]
+) -> None:
+    observation = dataclasses.replace(
+        seen(host(10, 5, 5)), snp_firmware=firmware, snp_traits=frozenset(had)
+    )
+    models = planned(observation).models
+    assert models[SEV_SNP].traits == TraitChanges(frozenset(add), frozenset(remove))
+    assert models[SEV].traits == models[SEV_ES].traits == TraitChanges()
+
+
+def test_stock_nova_finds_no_trait_of_the_guest_firmware() -> None:
+    observation = dataclasses.replace(
+        seen(host(10, 5, 5), stock=ALL),
+        snp_firmware=SHA256,
+        snp_traits=frozenset({NAMED}),
+    )
+    traits = planned(observation).models[SEV_SNP].traits
+    assert traits == TraitChanges(remove=frozenset({NAMED}))
