@@ -74,3 +74,9 @@ def _signature(key: Key, data: bytes) -> bytes:
 def digest(key: Key) -> str:
     """Return ID_KEY_DIGEST or AUTHOR_KEY_DIGEST of a report."""
     return hashlib.sha384(_public(key)).hexdigest()
+
+
+def in_domain(block: bytes, auth: bytes, host_data: str) -> dict[str, str]:
+    """Return the elements of a domain's launchSecurity with these launch inputs."""
+    parts = {"idBlock": block, "idAuth": auth, "hostData": bytes.fromhex(host_data)}
+    return {tag: base64.b64encode(data).decode() for tag, data in parts.items()}
