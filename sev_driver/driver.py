@@ -383,7 +383,10 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         except Exception as error:
             if request is not None:
                 # In our words, where they say more than QEMU's.
-                refuse(forbidden_devices.explain_error(request, xml, str(error)))
+                refuse(
+                    forbidden_devices.explain_error(request, xml, str(error))
+                    + self._launches.explain_error(instance, error)
+                )
             raise
 
     def destroy(

@@ -48,6 +48,12 @@ _TAKES: Final = f"{SEV_SNP.title} takes {HOST_DATA_BYTES} bytes"
 _HOW: Final = "write them as 64 hexadecimal digits or in base64"
 
 
+_OTHER_DIGEST: Final = (
+    "use a host with the guest firmware and the CPU model that it was signed for, or "
+    "sign another"
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class SignedBlock:
     """An ID block and its ID authentication information, in the sizes of the firmware.
@@ -82,8 +88,7 @@ class SignedBlock:
                 Requirement.ID_BLOCK_DIGEST,
                 f"{self.block_source} is for launch digest {self.digest[:24]}…",
                 f"this host would launch {digest[:24]}…",
-                "use a host with the guest firmware and the CPU model that it was "
-                "signed for, or sign another",
+                _OTHER_DIGEST,
                 SEV_SNP,
             ),
         )
@@ -234,6 +239,60 @@ def _not_allowed(inputs: LaunchInputs) -> Violation:
         "[sev] owner_inputs is False on this host",
         "remove it",
     )
+
+
+#: What QEMU says when the secure processor refuses a launch (QEMU, target/i386/sev.c).
+_REFUSED = re.compile(r"SNP_LAUNCH_(?:START|FINISH) ret=-?\d+ fw_error=(\d+)", re.ASCII)
+_POLICY_FAILURE, _BAD_SIGNATURE, _BAD_MEASUREMENT = "7", "10", "11"
+_INVALID_PARAMETER: Final = "22"
+
+
+def explain_error(inputs: LaunchInputs, error: str) -> tuple[Violation, ...]:
+    """Return the violation that explains why the secure processor refused a launch.
+
+    It checks what the driver checks before, if that was possible.
+
+    :param error: the text of libvirt's error, which repeats QEMU's.
+    """
+    match = _REFUSED.search(error)
+    if match is None:
+        return ()
+    code, signed = match[1], inputs.signed
+    if code == _POLICY_FAILURE:
+        policy = inputs.policy_source or "[sev] snp_policy"
+        return (
+            Violation(
+                Requirement.POLICY_ON_HOST,
+                f"{policy} is the guest's policy",
+                "the SEV firmware of this host does not allow it",
+                "use another host, or another policy",
+                SEV_SNP,
+            ),
+        )
+    if signed is None:
+        return ()
+    if code == _BAD_MEASUREMENT:
+        return (
+            Violation(
+                Requirement.ID_BLOCK_DIGEST,
+                f"{signed.block_source} is for launch digest {signed.digest[:24]}…",
+                "the secure processor measured another",
+                _OTHER_DIGEST,
+                SEV_SNP,
+            ),
+        )
+    if code == _BAD_SIGNATURE:
+        found = "the secure processor denies a signature"
+        return (_id_violation(f"{signed.auth_source} is given", found),)
+    if code == _INVALID_PARAMETER and not signed.has_author_key:
+        return (
+            _id_violation(
+                f"{signed.auth_source} has no author key",
+                "the SEV firmware of this host refuses it",
+                "sign another with an author key, or update the SEV firmware",
+            ),
+        )
+    return ()
 
 
 def depends_on_host(policy: SnpPolicy | None) -> bool:

@@ -13,10 +13,13 @@ import owners_keys
 import pytest
 from generations import ES, IMAGES, SEV, SNP, asking
 from nova.compute import power_state
+from nova.tests.fixtures import libvirt as libvirt
+from nova.virt.libvirt import guest as libvirt_guest
 from nova_cloud import UEFI, Cloud, find, instance_of, move_no_disks
 
 from sev_driver.compute import launch_facts
 from sev_driver.compute.audit import Audit
+from sev_driver.compute.guarded_guest import GuardedGuest
 
 DATA = bytes(range(32))
 IN_BASE64 = base64.b64encode(DATA).decode()
@@ -295,4 +298,28 @@ def test_id_block_for_the_firmware_of_another_host(
     assert not cloud.defined
     said = "but this host would launch abababab"
     assert said in cloud.log, cloud.fault(server)
+    cloud._delete_server(server)
+
+
+def test_secure_processor_that_refuses_the_launch(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It measured another firmware than nova-compute sees."""
+    said = "SNP_LAUNCH_FINISH ret=-5 fw_error={}"
+
+    def fail(code: int) -> None:
+        def launch(self: Any, pause: bool = False) -> None:
+            raise libvirt.libvirtError(said.format(code))
+
+        monkeypatch.setattr(GuardedGuest, "launch", launch)
+        monkeypatch.setattr(libvirt_guest.Guest, "launch", launch)
+
+    fail(10)
+    server = cloud.boot(IMAGES[SNP], asking(SNP), metadata=SIGNED, state="ERROR")
+    assert "the secure processor denies a signature" in cloud.fault(server)
+    cloud._delete_server(server)
+    # Another host may have the firmware.
+    fail(11)
+    server = cloud.boot(IMAGES[SNP], asking(SNP), metadata=SIGNED, state="ERROR")
+    assert "the secure processor measured another" in cloud.log
     cloud._delete_server(server)

@@ -400,6 +400,18 @@ def slots_of_another_model() -> Iterator[tuple[str, str]]:
         yield label(violation.requirement), str(violation)
 
 
+def refused_id_blocks() -> Iterator[tuple[str, str]]:
+    sources = "sev:id_block of the server", "sev:id_auth_* of the server"
+    signed = SignedBlock(*owners_keys.sign(), *sources)
+    (violation,) = signed.digest_violations("ab" * 48)
+    yield label(violation.requirement), str(violation)
+    inputs = launch_inputs.LaunchInputs(signed=signed)
+    for code in (7, 10, 11, 22):
+        said = f"SNP_LAUNCH_FINISH ret=-5 fw_error={code} 'text'"
+        (violation,) = launch_inputs.explain_error(inputs, said)
+        yield label(violation.requirement), str(violation)
+
+
 def examples() -> Iterator[tuple[str, str]]:
     """Yield label and text of each message, made by the code itself."""
     for requirement, changes in REQUESTS.items():
@@ -455,9 +467,7 @@ def examples() -> Iterator[tuple[str, str]]:
     yield from lost_requests()
     yield from wrong_launch_inputs()
     yield from unmeasured_kernels()
-    signed = SignedBlock(*owners_keys.sign(), "sev:id_block of the server", "")
-    (violation,) = signed.digest_violations("ab" * 48)
-    yield label(violation.requirement), str(violation)
+    yield from refused_id_blocks()
     (violation,) = allocations_module.check_foreign_allocation(foreign, {}, str)
     yield label(Requirement.SLOT), str(violation)
     yield from slots_of_another_model()

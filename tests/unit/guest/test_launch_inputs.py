@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sev_driver.exceptions import Fault, Requirement
 from sev_driver.guest import input_keys, launch_inputs
 from sev_driver.guest.input_keys import Owner
-from sev_driver.guest.launch_inputs import LaunchInputs
+from sev_driver.guest.launch_inputs import LaunchInputs, SignedBlock
 from sev_driver.guest.policy import SnpPolicy
 from sev_driver.host.processor import Topology
 from sev_driver.model import SEV, SEV_ES, SEV_SNP, ForeignModel
@@ -529,3 +529,36 @@ def test_digest_that_this_host_does_not_launch() -> None:
         "guest firmware and the CPU model that it was signed for, or sign another."
     )
     assert found.fault is Fault.HOST
+
+
+QEMU = "qemu-system-x86_64: SNP_LAUNCH_FINISH ret=-5 fw_error={} 'text'"
+
+
+def _signed(author: owners_keys.Key | None = None) -> LaunchInputs:
+    block = SignedBlock(*owners_keys.sign(author=author), "the block", "the signatures")
+    return LaunchInputs(signed=block)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "error", "said"),
+    [
+        (_signed(), QEMU.format(11), "the block is for launch digest 0001"),
+        (_signed(), QEMU.format(10), "the secure processor denies a signature"),
+        (_signed(), QEMU.format(22), "sign another with an author key"),
+        (_signed(owners_keys.AUTHOR_KEY), QEMU.format(22), None),
+        (_signed(), QEMU.format(1), None),
+        (_signed(), "fw_error=11 'Bad measurement'", None),
+        (LaunchInputs(), QEMU.format(7), "[sev] snp_policy is the guest's policy"),
+        (
+            LaunchInputs(policy_source="the policy"),
+            QEMU.replace("FINISH", "START").format(7),
+            "the policy is the guest's policy",
+        ),
+        (LaunchInputs(), QEMU.format(11), None),
+    ],
+)
+def test_error_of_the_secure_processor(
+    inputs: LaunchInputs, error: str, said: str | None
+) -> None:
+    found = launch_inputs.explain_error(inputs, error)
+    assert [said in str(violation) for violation in found] == [True] * bool(said)
