@@ -258,9 +258,9 @@ def _refuse_changeable(python: str) -> None:
         found = f"{error.filename} ({error.strerror})"
     if found is not None:
         raise DetectionError(
-            f"root runs no Python that others can change, and they can change {found}: "
-            "run sev-doctor as the user that nova-compute runs as, or let only root "
-            "write there"
+            f"users other than root can change {found}, so root does not run this "
+            "Python: run sev-doctor as the user that nova-compute runs as, or let only "
+            "root write there"
         )
 
 
