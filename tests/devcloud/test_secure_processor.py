@@ -152,6 +152,15 @@ def test_unknown_cpu_is_said(firmware: Path) -> None:
         launch.finish(command(firmware, cpu="Skylake"))
 
 
+@pytest.mark.parametrize("byte", [0, 3])
+def test_key_of_another_curve_is_refused(firmware: Path, byte: int) -> None:
+    block = signed(digest(firmware))
+    auth = bytearray(base64.b64decode(str(block["id_auth"])))
+    auth[0x240 + byte] ^= 1
+    block["id_auth"] = text(bytes(auth))
+    assert refusal(firmware, **block) == f"{FAILED}10 'Bad signature'"
+
+
 def test_block_and_signatures_go_together(firmware: Path) -> None:
     block = signed(digest(firmware))
     without = {k: v for k, v in block.items() if k != "id_auth"}

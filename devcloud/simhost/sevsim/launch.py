@@ -36,6 +36,7 @@ _AUTH_BYTES = 4096
 #: Where ID authentication information has its parts, and their sizes.
 _BLOCK_SIGNATURE, _ID_KEY, _ID_KEY_SIGNATURE, _AUTHOR_KEY = 0x40, 0x240, 0x680, 0x880
 _KEY_BYTES = 1028
+_P384 = b"\2\0\0\0"  # a key begins with its curve
 _NUMBER_BYTES = 72
 
 
@@ -122,7 +123,7 @@ def check_id_block(
 def _check_signature(key: bytes, auth: bytes, at: int, data: bytes) -> None:
     point = _number(key, 4), _number(key, 4 + _NUMBER_BYTES)
     signature = _number(auth, at), _number(auth, at + _NUMBER_BYTES)
-    if key[0] != 2 or not p384.is_signature(data, point, signature):
+    if key[:4] != _P384 or not p384.is_signature(data, point, signature):
         raise Refused.by_firmware(BAD_SIGNATURE)
 
 
