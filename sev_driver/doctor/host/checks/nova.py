@@ -116,8 +116,8 @@ def conf(evidence: Evidence, model: MemoryEncryptionModel) -> Outcome:
     found = [path for path, file in files.items() if not file.absent]
     if not found:
         return skipped(
-            f"no nova.conf was found ({', '.join(files) or 'no file'}); if nova-compute "
-            "has another, name it with --nova-conf"
+            f"no nova.conf was found ({', '.join(files) or 'no file'}); if "
+            "nova-compute has another, name it with --nova-conf"
         )
     return passed(", ".join(found))
 
