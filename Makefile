@@ -5,7 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 # RabbitMQ and MariaDB: only for clouds with several hosts, and their tests.
 MULTINODE := $(VENV)/ready-multinode
-NODES ?= 1
+# VOLUMES=cinder adds a service for volumes. It needs what a cloud of several hosts has.
+VOLUMES ?=
+NODES ?= $(if $(VOLUMES),2,1)
+CINDER := $(VENV)/ready-volumes
 # OpenStack's test suite, in an environment of its own.
 TEMPEST := $(VENV)/tempest/ready
 # A libvirt and QEMU that know SEV-SNP, for hosts that have all generations.
@@ -30,7 +33,7 @@ DEVCLOUD := $(AS_ROOT) $(BIN)/python -m devcloud
 PYTHON_FILES := sev_driver nova devcloud fuzz soak benchmarks tests tools doc
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-multinode setup-trixie setup-linux setup-go-sev-guest demo cloud cloud-down cloud-status test lint unit \
+.PHONY: help setup setup-multinode setup-trixie setup-linux setup-go-sev-guest setup-volumes volumes demo cloud cloud-down cloud-status test lint unit \
         functional machine matrix packaging e2e acceptance faults fuzz soak tempest audit test-releases bench \
         sample completion deb docs clean
 
@@ -47,6 +50,11 @@ setup-multinode: $(MULTINODE)  ## the same for a cloud with several hosts
 
 $(MULTINODE): $(READY) bindep.txt
 	@$(PYTHON) -B tools/bootstrap.py multinode
+
+setup-volumes: $(CINDER)  ## the same for a cloud with Cinder
+
+$(CINDER): $(READY) setup.cfg constraints/nova-34.txt
+	@$(PYTHON) -B tools/bootstrap.py volumes
 
 setup-trixie: $(TRIXIE)  ## unpack Debian 13's libvirt and QEMU, for SEV-SNP
 
@@ -73,8 +81,8 @@ $(TEMPEST): constraints/tempest.txt constraints/nova-34.txt tools/tempest_venv.p
 demo: $(READY) $(LINUX) $(if $(SPLIT),$(TRIXIE))  ## start a cloud, boot an encrypted guest in it, show it, stop
 	@$(DEVCLOUD) demo $(SPLIT)
 
-cloud: $(READY) $(LINUX) $(if $(filter-out 1,$(NODES)),$(MULTINODE)) $(if $(SPLIT),$(TRIXIE))  ## start the same cloud and leave it running; NODES=2 HOST=split
-	@$(DEVCLOUD) up --nodes $(NODES) $(SPLIT)
+cloud: $(READY) $(LINUX) $(if $(filter-out 1,$(NODES)),$(MULTINODE)) $(if $(SPLIT),$(TRIXIE)) $(if $(VOLUMES),$(CINDER))  ## start the same cloud and leave it running; NODES=2 HOST=split VOLUMES=cinder
+	@$(DEVCLOUD) up --nodes $(NODES) $(if $(VOLUMES),--volumes $(VOLUMES)) $(SPLIT)
 
 cloud-down: $(READY)  ## stop it
 	@$(DEVCLOUD) down
@@ -145,6 +153,9 @@ matrix: $(MULTINODE) $(TRIXIE)  ## a host from Nova 27 to the newest and back, a
 MINUTES ?= 10
 soak: $(MULTINODE) $(TRIXIE)  ## ten minutes of creates and deletes on two hosts, all slots counted
 	@$(AS_ROOT) $(BIN)/python -m soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+volumes: $(MULTINODE) $(TRIXIE) $(LINUX) $(CINDER)  ## encrypted guests with real volumes, of Cinder
+	$(AS_ROOT) $(PYTEST) tests/volumes
 
 # TESTS=all takes the whole compute API, another word is a regular expression of tests.
 TESTS ?= short

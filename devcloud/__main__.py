@@ -111,9 +111,13 @@ def _settings(args: argparse.Namespace) -> CloudSettings:
     # What people try here must not fail at a fault of Nova on Debian 12.
     mend_loader = host == "simulated" and not args.distribution
     settings = CloudSettings(driver=args.driver, host=host, mend_loader=mend_loader)
+    if args.volumes and args.nodes < 2:
+        raise CloudError("--volumes needs a cloud with several hosts: see --nodes")
     node = settings.nodes[0].replace(**_host_changes(args))
     nodes = several(node, args.nodes) if args.nodes > 1 else (node,)
-    return dataclasses.replace(settings, nodes=nodes, nova=ini.merged(*args.nova))
+    return dataclasses.replace(
+        settings, nodes=nodes, nova=ini.merged(*args.nova), volumes=args.volumes
+    )
 
 
 def _host_changes(args: argparse.Namespace) -> dict[str, object]:
@@ -226,6 +230,12 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
         metavar="N",
         default=1,
         help="compute hosts; for more than one: make setup-multinode",
+    )
+    command.add_argument(
+        "--volumes",
+        choices=("", "cinder"),
+        default="",
+        help="a service for volumes; cinder takes make setup-volumes (default: none)",
     )
     command.add_argument(
         "--no-sev", action="store_true", help="a simulated host with SEV switched off"

@@ -6,7 +6,7 @@ import json
 import random
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,17 +28,22 @@ ENDPOINTS = {
     "glance": Endpoint("image", ""),
     "neutron": Endpoint("network", ""),
     "nova": Endpoint("compute", "/v2.1"),
+    # Keystone puts the project in.
+    "cinder": Endpoint("volumev3", "/v3/%(project_id)s"),
 }
+#: Those that not every cloud has.
+OPTIONAL = {"cinder"}
 
 
-def listen() -> dict[str, socket.socket]:
+def listen(optional: Iterable[str] = ()) -> dict[str, socket.socket]:
     """Take a free port for each service, so that clouds never collide.
 
     A client that comes before its service does waits in the socket's queue: nobody
     has to poll.
     """
     ports = _candidates()
-    return {name: _listen(ports) for name in ENDPOINTS}
+    names = [name for name in ENDPOINTS if name not in OPTIONAL - set(optional)]
+    return {name: _listen(ports) for name in names}
 
 
 def _candidates() -> Iterator[int]:

@@ -91,7 +91,7 @@ class Init:
                     print(line, file=file)
 
     def _configure(self) -> dict[str, socket.socket]:
-        listeners = endpoints.listen()
+        listeners = endpoints.listen(self.settings.optional_services)
         ports = endpoints.Ports.of(listeners)
         ports.write(self.layout.ports)
         credentials.write(self.settings, self.layout, ports)

@@ -25,6 +25,9 @@ class CloudSettings:
     #: Whether a libvirt before 10.0 is made to take plain UEFI guests of Nova 33 and
     #: 34. Clouds that people start have it; tests see what really happens.
     mend_loader: bool = False
+    #: "cinder" for volumes, "" for none; only with several hosts, as Cinder needs a
+    #: queue and a database that several processes write to.
+    volumes: str = ""
     #: What clients ask for. It shows the faults' and the flavors' details.
     compute_api: str = "2.97"
     #: The Python in which Nova is installed, "" for this one; only with several hosts,
@@ -41,6 +44,11 @@ class CloudSettings:
     @property
     def multinode(self) -> bool:
         return len(self.nodes) > 1
+
+    @property
+    def optional_services(self) -> set[str]:
+        """Those of its services that not every cloud has."""
+        return {self.volumes} - {""}
 
     def python(self, node: str = "") -> Path:
         """The Python of a host's nova-compute, or of the other Nova processes."""

@@ -57,6 +57,8 @@ EVACUATION = (
     "evacuates such a server"
 )
 
+CINDER = "it takes a cloud with Cinder, as tests/volumes/test_volumes.py has it"
+
 #: Commands that are not run as they are written, and why.
 NOT_RUN = {
     "python3 -m venv owner": WORKSTATION,
@@ -116,6 +118,10 @@ NOT_RUN = {
     "make cloud": (
         "tests/e2e/test_guides.py starts the same cloud by devcloud.testing"
     ),
+    "make cloud VOLUMES=cinder": CINDER,
+    "openstack volume create data --size 1 --type nfs1": CINDER,
+    "openstack server add volume first data": CINDER,
+    "openstack volume set data --type nfs2 --retype-policy on-demand": CINDER,
     "make cloud-down": "the cloud of the tests ends with the tests",
     "python3 -m pip wheel --no-deps --wheel-dir dist .": (
         "it fetches what builds it; the fixture `wheel` of tests/packaging builds the "

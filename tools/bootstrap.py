@@ -22,6 +22,8 @@ VENV = ROOT / ".venv"
 READY = VENV / "ready"
 LOG = VENV / "bootstrap.log"
 CONSTRAINTS = ROOT / "constraints" / "nova-34.txt"
+#: Those of setup.cfg that only some need.
+EXTRAS = {"volumes"}
 PIP_NAMES = r"\s*(?:Collecting|Building editable for|Building wheel for) ([\w.-]+)"
 
 
@@ -50,8 +52,15 @@ def main() -> int:
 
 
 def add_profiles(profiles: Sequence[str]) -> None:
-    """Install the system packages of bindep's profiles, into a ready set-up."""
+    """Add to a ready set-up what only some need.
+
+    :param profiles: bindep's, for system packages, or among EXTRAS.
+    """
     install_system_packages(missing_system_packages(*profiles))
+    for extra in EXTRAS & set(profiles):
+        project = f"{ROOT}[{extra}]"
+        name = f"Python packages for {extra}"
+        pip(name, "--no-build-isolation", "--editable", project)
     for profile in profiles:
         READY.with_name(f"{READY.name}-{profile}").touch()
 

@@ -33,5 +33,12 @@ def write(path: Path, sections: Sections) -> None:
         parser.write(file)
 
 
+def read(path: Path) -> dict[str, dict[str, str]]:
+    """Read back what ``write`` has written."""
+    parser = configparser.RawConfigParser(default_section="")
+    parser.read(path)
+    return {name: dict(parser[name]) for name in parser.sections()}
+
+
 def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)

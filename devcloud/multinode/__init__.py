@@ -11,6 +11,7 @@
 ``rabbitmq``    ``mariadb``: private ones, of this cloud alone
 ``readiness``   how they tell that they are up
 ``config``      nova.conf, one for the control processes and one for each host
+``volumes``     Cinder's programs, and what it takes for an NFS
 ``testing``     such a cloud for tests
 ==============  ============================================================
 

@@ -8,10 +8,11 @@ import sys
 import time
 
 from devcloud.children import Death
+from devcloud.config import cinder
 from devcloud.endpoints import Ports
 from devcloud.init import SERVICES, Init, ServiceDied, main
 from devcloud.init import environment as environment_of
-from devcloud.multinode import config, control, mariadb, node, rabbitmq
+from devcloud.multinode import config, control, mariadb, node, rabbitmq, volumes
 from devcloud.multinode.attendant import Attendant
 from devcloud.multinode.control import ControlError
 from devcloud.multinode.readiness import ReadinessSocket
@@ -38,14 +39,24 @@ class ClusterInit(Attendant, Init):
         for name in SERVICES:
             self._start_service(name, listeners[name])
         self._start_queue()
+        if volumes.NAME in listeners:
+            # The hosts come to see it too.
+            volumes.provide_nfs(self.settings, self.layout)
         for name in self.nodes:
             self._switch_on(name)
         self._until_ready(mariadb.NAME)
         self._start_service("nova", listeners["nova"])
+        if volumes.NAME in listeners:
+            self._start_service(volumes.NAME, listeners[volumes.NAME])
+            self.starting.add(volumes.DATABASE)
         self.starting |= {nova_api.DATABASES, CONDUCTOR}
         self._until_ready(nova_api.DATABASES, rabbitmq.NAME)
         self._start_nova(CONDUCTOR)
         self._start_nova(SCHEDULER)
+        if volumes.NAME in listeners:
+            self._until_ready(volumes.DATABASE)
+            for name in volumes.PROGRAMS:
+                self._start_cinder(name)
         self._until_ready(CONDUCTOR, *self.nodes)
         for name in self.nodes:
             self._start_compute(name)
@@ -65,6 +76,8 @@ class ClusterInit(Attendant, Init):
             self._start_compute(name)
         elif name in (CONDUCTOR, SCHEDULER):
             self._start_nova(name)
+        elif self.settings.volumes and name in volumes.PROGRAMS:
+            self._start_cinder(name)
         else:
             raise ControlError("only hosts, nova-conductor and nova-scheduler")
 
@@ -86,6 +99,14 @@ class ClusterInit(Attendant, Init):
             queue=self.queue,
             databases=self.databases,
         )
+        if self.settings.volumes:
+            cinder.write(
+                self.settings,
+                self.layout,
+                Ports.of(listeners),
+                queue=self.queue.url,
+                database=self.databases.url(mariadb.CINDER),
+            )
         return listeners
 
     def _start_databases(self) -> None:
@@ -126,6 +147,13 @@ class ClusterInit(Attendant, Init):
         command = [str(python.with_name(name)), "--config-file", str(conf)]
         environment = environment_of(self.layout, python)
         self.children.spawn(name, command, environment, self.layout.log(name))
+
+    def _start_cinder(self, name: str) -> None:
+        """One of Cinder's own scripts."""
+        command = volumes.command(self.layout, name)
+        self.children.spawn(
+            name, command, environment_of(self.layout), self.layout.log(name)
+        )
 
     def _switch_on(self, name: str) -> None:
         command = node.command(self.layout, name, self.services_fd)

@@ -18,6 +18,7 @@ from devcloud.settings import CloudSettings
 NAME = "mariadb"
 USER = "nova"
 DATABASES = ("nova_api", "nova_cell0", "nova")
+CINDER = "cinder"
 INSTALL = "mariadb-install-db"
 SERVER = "mariadbd"
 
@@ -32,6 +33,7 @@ class MariaDB:
 
     def __init__(self, settings: CloudSettings, layout: Layout) -> None:
         self._password = settings.password
+        self._databases = (*DATABASES, *settings.optional_services & {CINDER})
         self._home = layout.lib(NAME)
         self.listener = socket.create_server((HOST, 0), backlog=128)
 
@@ -44,9 +46,10 @@ class MariaDB:
     def write(self) -> None:
         self._home.mkdir(mode=0o700, parents=True)
         user = f"'{USER}'@'{HOST}'"
-        lines = [f"CREATE DATABASE {name} CHARACTER SET utf8;" for name in DATABASES]
+        names = self._databases
+        lines = [f"CREATE DATABASE {name} CHARACTER SET utf8;" for name in names]
         lines += [f"CREATE USER {user} IDENTIFIED BY '{self._password}';"]
-        lines += [f"GRANT ALL ON {name}.* TO {user};" for name in DATABASES]
+        lines += [f"GRANT ALL ON {name}.* TO {user};" for name in names]
         # It takes one statement a line.
         (self._home / "init.sql").write_text("\n".join(lines) + "\n")
 

@@ -48,6 +48,7 @@ class MultinodeFixture(CloudFixture):
         *,
         count: int = 2,
         driver: str = DRIVER,
+        volumes: str = "",
         nova: dict[str, dict[str, str]] | None = None,
         **host: Any,
     ) -> None:
@@ -56,6 +57,7 @@ class MultinodeFixture(CloudFixture):
             self.settings,
             host="simulated",
             driver=driver,
+            volumes=volumes,
             nodes=several(HostSettings(**host), count),
         )
         names = [node.name for node in self.settings.nodes]

@@ -96,7 +96,8 @@ def _fill_catalog(service: Service) -> None:
 
     catalog = provider_api.ProviderAPIs.catalog_api
     catalog.create_region({"id": common.REGION, "description": ""})
-    for name, endpoint in ENDPOINTS.items():
+    for name in service.ports.numbers:
+        endpoint = ENDPOINTS[name]
         service_id = uuid.uuid4().hex
         catalog.create_service(
             service_id,
