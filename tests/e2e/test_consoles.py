@@ -1,18 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The consoles of an encrypted guest: its devices, and an answer at the port."""
 
-import contextlib
 import socket
 import struct
-import time
 from typing import Any
 
 import pytest
 from lab import Lab, eventually
 from lxml import etree
-
-from devcloud import linux_guest
-from devcloud.testing import LINUX_TIMEOUT
 
 LOOPBACK = "127.0.0.1"
 
@@ -73,32 +68,6 @@ def test_serial(lab: Lab, server: Any) -> None:
             more = connection.recv(4096)
             said += more
         assert b"\x1b[" in said
-
-
-def test_a_shell_at_the_serial_port(lab: Lab) -> None:
-    if linux_guest.disk() is None:
-        pytest.skip(linux_guest.reason())
-    server = lab.boot("shell", lab.encrypted_flavor, lab.make_linux_image("linux"))
-    assert server.status == "ACTIVE", server.fault
-    source = one(devices(lab, server), "serial[@type='tcp']/source")
-    port = int(source.get("service", ""))
-
-    with socket.create_connection((LOOPBACK, port), timeout=2) as connection:
-        read_until(connection, b"guest: ready")
-        # The shell starts after that, and shows what it is asked for as well.
-        connection.sendall(b"echo $((6 * 7)) is the answer\n")
-        read_until(connection, b"42 is the answer")
-
-
-def read_until(connection: socket.socket, text: bytes) -> None:
-    deadline = time.monotonic() + LINUX_TIMEOUT
-    said = b""
-    while text not in said:
-        assert time.monotonic() < deadline, said[-500:]
-        with contextlib.suppress(TimeoutError):
-            more = connection.recv(4096)
-            assert more, said[-500:]
-            said += more
 
 
 def test_spice(lab: Lab) -> None:

@@ -1,23 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """An encrypted guest with a real Linux: what its kernel sees, and what it obeys.
 
-One server for all tests, in their order: a Linux takes its time to start.
+One server for all tests, in their order: a Linux takes its time to start. Its cloud has
+a guest firmware that boots it, other than those of most tests.
 """
 
+import contextlib
+import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import as_nova_compute
 import pytest
-from lab import PROVIDER
+from lab import PROVIDER, ports
 from lxml import etree
 
 from devcloud import linux_guest
 from devcloud.linux_guest import console
 from devcloud.linux_guest.console import VirtioDevice
-from devcloud.testing import CloudFixture
+from devcloud.testing import LINUX_TIMEOUT, CloudFixture
 
 ATTACH_DISK = """
 call(guest.attach_device, device(
@@ -41,12 +45,28 @@ MIB = 1 << 20
 
 
 @pytest.fixture(scope="module")
-def server(cloud: CloudFixture, encrypted_flavor: str) -> Iterator[Any]:
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudFixture]:
     if linux_guest.disk() is None:
         pytest.skip(linux_guest.reason())
+    serials = ports(11000)
+    nova = {
+        # A soft reboot of a guest that takes its time is not made a hard one.
+        "libvirt": {"wait_soft_reboot_seconds": "60", "num_pcie_ports": "12"},
+        "serial_console": {
+            "enabled": "true",
+            "port_range": f"{serials[0]}:{serials[-1]}",
+        },
+    }
+    with CloudFixture(tmp_path_factory.mktemp("linux"), nova=nova) as fixture:
+        yield fixture
+
+
+@pytest.fixture(scope="module")
+def server(cloud: CloudFixture) -> Iterator[Any]:
+    flavor = cloud.make_flavor("encrypted", hw__mem_encryption="true")
     # The clouds of tests give a guest one second to shut down.
     image = cloud.make_linux_image("linux", os_shutdown_timeout="120")
-    server = cloud.boot("linux", encrypted_flavor, image)
+    server = cloud.boot("linux", flavor, image)
     assert server.status == "ACTIVE", server.fault
     cloud.hear_start(server)
     yield server
@@ -91,6 +111,29 @@ def test_the_balloon_is_not_used(cloud: CloudFixture, server: Any) -> None:
     assert "virtio: device refuses features" in log_of(cloud, server)
     # "available" is the guest's own word, which only the balloon's driver brings.
     assert "available" not in cloud.virsh("dommemstat", server.instance_name)
+
+
+def test_a_shell_at_the_serial_port(cloud: CloudFixture, server: Any) -> None:
+    xml = cloud.virsh("dumpxml", server.instance_name)
+    source = etree.fromstring(xml).find("devices/serial[@type='tcp']/source")
+    assert source is not None
+    address = (str(source.get("host")), int(source.get("service", "")))
+
+    # The shell shows what it is asked for as well.
+    with socket.create_connection(address, timeout=2) as connection:
+        connection.sendall(b"echo $((6 * 7)) is the answer\n")
+        read_until(connection, b"42 is the answer")
+
+
+def read_until(connection: socket.socket, text: bytes) -> None:
+    deadline = time.monotonic() + LINUX_TIMEOUT
+    said = b""
+    while text not in said:
+        assert time.monotonic() < deadline, said[-500:]
+        with contextlib.suppress(TimeoutError):
+            more = connection.recv(4096)
+            assert more, said[-500:]
+            said += more
 
 
 def test_a_disk_that_is_attached_resized_and_detached(
