@@ -266,7 +266,7 @@ def test_guests_that_nova_does_not_know_are_reserved(split: Split) -> None:
             DOMAIN.format(
                 name=name,
                 launch_security=generation.launch_security,
-                policy=generation.policy,
+                policy=hex(generation.policy),
                 stateless="yes" if name == "snp" else "no",
             )
         )
