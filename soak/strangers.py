@@ -60,7 +60,7 @@ def toggle(
 def _start(host: ComputeHost, kind: str) -> str:
     security, policy = _SECURITY[kind]
     xml = _XML.format(
-        type=security, policy=policy, stateless="yes" if kind == "snp" else "no"
+        type=security, policy=hex(policy), stateless="yes" if kind == "snp" else "no"
     )
     with host.libvirt() as connection:
         try:
