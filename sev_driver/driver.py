@@ -14,7 +14,6 @@ from nova.compute import task_states
 from nova.conf import CONF
 from nova.virt.libvirt import driver as libvirt_driver
 
-from sev_driver import conf
 from sev_driver.compute import (
     admission,
     audit,
@@ -43,11 +42,12 @@ from sev_driver.compute.instance import (
     request_for,
     with_encryption_properties,
 )
+from sev_driver.conf import opts
 from sev_driver.domain import encryption, forbidden_devices, verify
 from sev_driver.guest.requirements import refuse
 from sev_driver.host.libvirt_connection import LibvirtReplyCache
 
-conf.register_opts(CONF)
+opts.register_opts(CONF)
 
 
 class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
@@ -59,7 +59,7 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
     def __init__(self, virtapi: Any, read_only: bool = False) -> None:
         nova_compat.check_nova()
         nova_compat.tolerate_unknown_image_models()
-        conf.check_values(CONF)
+        opts.check_values(CONF)
         self._errors = ErrorTranslator()
         super().__init__(virtapi, read_only)
         LibvirtReplyCache.install(self._host)

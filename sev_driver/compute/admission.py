@@ -19,7 +19,6 @@ from nova.conf import CONF
 from nova.virt.libvirt import utils as libvirt_utils
 from oslo_log import log as logging
 
-from sev_driver import conf
 from sev_driver.compute import (
     doors,
     encryption_record,
@@ -41,6 +40,7 @@ from sev_driver.compute.verdict import (
     needs_host_trait,
     should_exchange_slot,
 )
+from sev_driver.conf import stock_nova
 from sev_driver.domain import verify
 from sev_driver.exceptions import DomainXMLError, Requirement
 from sev_driver.guest import launch_inputs, operations, requirements
@@ -99,7 +99,7 @@ class Admission:
         self._tracker = tracker
         self._foreign = foreign
         self._errors = refusals
-        preparation = conf.preparation(CONF, nova_compat.installed_release())
+        preparation = stock_nova.preparation(CONF, nova_compat.installed_release())
         self._is_prepared_for_stock = preparation.stock_models is not None
         #: The name of this host in Nova.
         self.hostname: str = CONF.host

@@ -12,10 +12,10 @@ from nova import objects
 from nova.conf import CONF
 from oslo_log import log as logging
 
-from sev_driver import conf
 from sev_driver.compute import encryption_record, foreign_guests
 from sev_driver.compute import instance as guest_request
 from sev_driver.compute.verdict import ExistingDomain
+from sev_driver.conf import policy as policy_options
 from sev_driver.domain import verify
 from sev_driver.exceptions import (
     DomainXMLError,
@@ -100,7 +100,7 @@ class Audit:
             foreign_guests.verify_domain(instance, xml)
         else:
             inputs = guest_request.launch_inputs_for(instance)
-            expected = conf.launch_security(CONF, request.model, inputs)
+            expected = policy_options.launch_security(CONF, request.model, inputs)
             verify.verify_domain(expected, xml, runs=True)
 
     def _record(self, instance: objects.Instance, hostname: str) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 from nova.conf import CONF
 from oslo_log import log as logging
 
-from sev_driver import conf
 from sev_driver.compute import nova_compat
+from sev_driver.conf import slots as slot_options
 from sev_driver.host import kernel, memory
 from sev_driver.host.capabilities import HostCapabilities
 from sev_driver.host.detection import detect
@@ -67,6 +67,6 @@ class CapabilityTracker:
             CONF.reserved_host_memory_mb,
             CONF.ram_allocation_ratio,
         )
-        limits = conf.slot_limits(CONF)
+        limits = slot_options.slot_limits(CONF)
         for level, text in host_report.lines(now, limits, ram):
             LOG.log(level, text)

@@ -17,8 +17,8 @@ from nova.virt.libvirt import blockinfo
 from nova.virt.libvirt import utils as libvirt_utils
 from oslo_log import log as logging
 
-from sev_driver import conf
 from sev_driver.compute import nova_compat
+from sev_driver.conf import policy as policy_options
 from sev_driver.domain.forbidden_devices import Disk
 from sev_driver.domain.launch_security import LaunchSecurity
 from sev_driver.guest import (
@@ -114,7 +114,7 @@ def launch_security(
     """
     inputs = launch_inputs_for(instance)
     _refuse_wrong(inputs, request.model)
-    return conf.launch_security(CONF, request.model, inputs)
+    return policy_options.launch_security(CONF, request.model, inputs)
 
 
 def check_launch_inputs(instance: objects.Instance) -> None:

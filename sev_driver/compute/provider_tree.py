@@ -12,7 +12,6 @@ from nova import exception as nova_exception
 from nova.conf import CONF
 from oslo_log import log as logging
 
-from sev_driver import conf
 from sev_driver.compute import nova_compat
 from sev_driver.compute.lost_allocations import LostAllocations, Providers, Restored
 from sev_driver.compute.slot_consumers import (
@@ -21,6 +20,8 @@ from sev_driver.compute.slot_consumers import (
     SlotConsumers,
 )
 from sev_driver.compute.unmanaged_guests import RunningGuests, UnmanagedGuests
+from sev_driver.conf import slots as slot_options
+from sev_driver.conf import stock_nova
 from sev_driver.host.capabilities import HostCapabilities
 from sev_driver.model import SEV, SEV_SNP, MemoryEncryptionModel
 from sev_driver.placement import allocations as slot_allocations
@@ -113,7 +114,7 @@ class ProviderTreeUpdate:
         snp = self._found.get(self._names.child(SEV_SNP))
         return Observation(
             host,
-            inventory.compute_offers(host, conf.slot_limits(CONF)),
+            inventory.compute_offers(host, slot_options.slot_limits(CONF)),
             self._names,
             self._previous,
             is_reshape=self._allocations is not None,
@@ -243,7 +244,7 @@ class ProviderTreeReporter:
 
     def __init__(self, nova_host: Any, virtapi: Any) -> None:
         # Slots move only when nova-compute starts.
-        preparation = conf.preparation(CONF, nova_compat.installed_release())
+        preparation = stock_nova.preparation(CONF, nova_compat.installed_release())
         self._on_root = preparation.slots_on_root
         self._stock_models = preparation.stock_models
         self._placement = PlacementQueries(virtapi)

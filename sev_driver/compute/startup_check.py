@@ -11,11 +11,12 @@ from nova import objects
 from nova.conf import CONF
 from oslo_log import log as logging
 
-from sev_driver import conf, exceptions
+from sev_driver import exceptions
 from sev_driver.compute import instance as guest_request
 from sev_driver.compute import nova_compat
 from sev_driver.compute.foreign_guests import ForeignGuests
 from sev_driver.compute.verdict import is_known_boot_bus
+from sev_driver.conf import stock_nova
 from sev_driver.guest import requirements
 from sev_driver.host.capabilities import HostCapabilities
 from sev_driver.model import HOST_TRAIT
@@ -105,8 +106,8 @@ def warn_of_preparation() -> None:
         )
 
 
-def _preparation() -> conf.Preparation:
-    return conf.preparation(CONF, nova_compat.installed_release())
+def _preparation() -> stock_nova.Preparation:
+    return stock_nova.preparation(CONF, nova_compat.installed_release())
 
 
 def _warn_of_stock_nova(instance: objects.Instance) -> None:

@@ -16,7 +16,7 @@ import yaml
 from installations import ROOT
 from nova.conf import CONF
 
-import sev_driver.conf
+import sev_driver.conf.opts
 
 INSTALL = ROOT / "doc/source/install"
 BLOCK = re.compile(
@@ -47,7 +47,7 @@ def files(page: str) -> dict[str, dict[str, Any]]:
 
 def check_nova_conf(sections: dict[str, dict[str, Any]]) -> None:
     """Assert that Nova has each option and takes its value."""
-    sev_driver.conf.register_opts(CONF)
+    sev_driver.conf.opts.register_opts(CONF)
     for section, options in sections.items():
         for name, value in options.items():
             groups = CONF._opts if section == "DEFAULT" else CONF._groups[section]._opts

@@ -11,7 +11,7 @@ import pytest
 from installations import ROOT
 from nova.conf import CONF
 
-import sev_driver.conf
+import sev_driver.conf.opts
 
 FOLDER = ROOT / "devstack"
 # DevStack's functions, and how it sources a plugin. Each writes the line by which it
@@ -113,7 +113,7 @@ def test_limits_are_set_by_variables_alone(tmp_path: Path) -> None:
 
 
 def test_options_exist() -> None:
-    sev_driver.conf.register_opts(CONF)
+    sev_driver.conf.opts.register_opts(CONF)
     text = (FOLDER / "plugin.sh").read_text()
     options = re.findall(r'iniset "\$NOVA_CONF" (\w+) (\w+) ', text)
     assert len(options) == 5

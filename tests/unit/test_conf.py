@@ -7,7 +7,8 @@ import pathlib
 import pytest
 from oslo_config import cfg
 
-from sev_driver import conf
+from sev_driver.conf import opts, stock_nova
+from sev_driver.conf import policy as policy_options
 from sev_driver.domain.launch_security import Policies
 from sev_driver.exceptions import ConfigurationError
 from sev_driver.model import SEV, SEV_ES, SEV_SNP, MemoryEncryptionModel
@@ -18,8 +19,8 @@ NAME = "num_memory_encrypted_guests"
 
 def test_registered_where_nova_has_dropped_it() -> None:
     options = cfg.ConfigOpts()
-    conf.register_opts(options)
-    conf.register_opts(options)
+    opts.register_opts(options)
+    opts.register_opts(options)
     options([])
     assert options.libvirt[NAME] is None
 
@@ -28,21 +29,21 @@ def test_novas_own_is_left_alone() -> None:
     options = cfg.ConfigOpts()
     nova = cfg.IntOpt(NAME, default=7, min=0, help="Nova's own words")
     options.register_opt(nova, group="libvirt")
-    conf.register_opts(options)
+    opts.register_opts(options)
     options([])
     assert options.libvirt[NAME] == 7
 
 
 def test_a_negative_number_is_refused() -> None:
     options = cfg.ConfigOpts()
-    conf.register_opts(options)
+    opts.register_opts(options)
     options([])
     with pytest.raises(ValueError):
         options.set_override(NAME, -1, group="libvirt")
 
 
 def test_every_option_says_what_it_does() -> None:
-    for _group, options in conf.list_opts():
+    for _group, options in opts.list_opts():
         for option in options:
             assert "Possible values:" in option.help
             assert "Related options:" in option.help
@@ -53,18 +54,18 @@ def from_file(folder: pathlib.Path, text: str) -> cfg.ConfigOpts:
     path = folder / "nova.conf"
     path.write_text(f"[sev]\n{text}\n")
     options = cfg.ConfigOpts()
-    conf.register_opts(options)
+    opts.register_opts(options)
     options(["--config-file", str(path)])
     return options
 
 
 def test_the_policies_are_novas_by_default(tmp_path: pathlib.Path) -> None:
-    assert conf.policies(from_file(tmp_path, "")) == Policies()
+    assert policy_options.policies(from_file(tmp_path, "")) == Policies()
 
 
 def test_policies_by_number_and_by_name(tmp_path: pathlib.Path) -> None:
     text = "sev_policy = 0x3b\nsnp_policy = SMT|SINGLE_SOCKET"
-    policies = conf.policies(from_file(tmp_path, text))
+    policies = policy_options.policies(from_file(tmp_path, text))
     assert policies.sev.format() == "0x003b"
     assert policies.snp.format() == "0x00130000"
 
@@ -82,14 +83,14 @@ def test_a_policy_that_cannot_be_is_named(
     text: str, words: str, tmp_path: pathlib.Path
 ) -> None:
     with pytest.raises(ConfigurationError, match=words):
-        conf.policies(from_file(tmp_path, text))
+        policy_options.policies(from_file(tmp_path, text))
 
 
 @pytest.mark.parametrize(
     ("group", "option"),
     [
         (group, option)
-        for group, options in conf.list_opts()
+        for group, options in opts.list_opts()
         for option in options
         if not isinstance(option, cfg.StrOpt)
     ],
@@ -101,16 +102,16 @@ def test_a_wrong_value_of_any_option_is_found_at_the_start(
     path = tmp_path / "wrong.conf"
     path.write_text(f"[{group}]\n{option.name} = -3\n")
     options = cfg.ConfigOpts()
-    conf.register_opts(options)
+    opts.register_opts(options)
     options(["--config-file", str(path)])
     with pytest.raises((cfg.ConfigFileValueError, ConfigurationError)) as wrong:
-        conf.check_values(options)
+        opts.check_values(options)
     assert f"{option.name} from" in str(wrong.value)
 
 
 def test_right_values_are_no_obstacle(tmp_path: pathlib.Path) -> None:
     text = "audit_interval = 0\nprometheus_textfile = /var/lib/x.prom"
-    conf.check_values(from_file(tmp_path, text))
+    opts.check_values(from_file(tmp_path, text))
 
 
 @pytest.mark.parametrize(
@@ -132,10 +133,10 @@ def test_preparation_for_stock_nova(
     on_root: bool,
 ) -> None:
     config = cfg.ConfigOpts()
-    conf.register_opts(config)
+    opts.register_opts(config)
     config([])
     for name, value in options.items():
         config.set_override(name, value, group="sev")
-    assert conf.preparation(config, NovaRelease(release)) == conf.Preparation(
-        None if models is None else frozenset(models), on_root
-    )
+    expected = None if models is None else frozenset(models)
+    found = stock_nova.preparation(config, NovaRelease(release))
+    assert found == stock_nova.Preparation(expected, on_root)

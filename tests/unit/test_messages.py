@@ -16,7 +16,6 @@ import pytest
 from host_facts import EVERYTHING, OVMF, VIEW, judged, parameter, parameters
 from oslo_config import cfg
 
-from sev_driver import conf
 from sev_driver.compute import (
     build_warnings,
     doors,
@@ -25,6 +24,8 @@ from sev_driver.compute import (
     unmanaged_guests,
     verdict,
 )
+from sev_driver.conf import opts
+from sev_driver.conf import policy as policy_options
 from sev_driver.domain import forbidden_devices
 from sev_driver.domain import xml as domain_xml
 from sev_driver.domain.launch_security import Policies
@@ -290,13 +291,13 @@ def announced(
 def refused_policy(option: str, text: str) -> str:
     """Return what nova-compute ends with where nova.conf has such a policy."""
     options = cfg.ConfigOpts()
-    conf.register_opts(options)
+    opts.register_opts(options)
     with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
         file.write(f"[sev]\n{option} = {text}\n")
         file.flush()
         options(["--config-file", file.name])
         with pytest.raises(ConfigurationError) as refusal:
-            conf.policies(options)
+            policy_options.policies(options)
     return str(refusal.value)
 
 

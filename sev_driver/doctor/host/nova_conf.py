@@ -10,14 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from oslo_config import cfg, types
 
-from sev_driver import conf
+from sev_driver.conf import opts
 
 OURS = "sev"
 
 #: The driver's options, by section and name.
 OPTIONS: Mapping[tuple[str, str], cfg.Opt] = {
     (section, option.dest): option
-    for section, options in conf.list_opts()
+    for section, options in opts.list_opts()
     for option in options
 }
 

@@ -11,13 +11,13 @@ from nova.compute import vm_states
 from nova.conf import CONF
 from nova_instances import UUID, instance
 
-from sev_driver import conf
 from sev_driver.compute import encryption_record, errors
 from sev_driver.compute.verdict import ExistingDomain
+from sev_driver.conf import opts
 from sev_driver.exceptions import Requirement, RequirementsNotMet, Violation
 from sev_driver.model import SEV, SEV_ES, AnyModel, ForeignModel
 
-conf.register_opts(CONF)
+opts.register_opts(CONF)
 
 HERE, OTHER = "here", "other"
 

@@ -13,15 +13,15 @@ from nova import objects
 from nova.conf import CONF
 from nova_instances import UUID, instance
 
-from sev_driver import conf
 from sev_driver.compute import instance as guest_request
 from sev_driver.compute import nova_compat
+from sev_driver.conf import opts
 from sev_driver.guest.launch_inputs import NO_INPUTS
 from sev_driver.guest.requirements import Setting
 from sev_driver.model import ForeignModel, MemoryEncryptionModel
 from sev_driver.nova_release import NovaRelease
 
-conf.register_opts(CONF)
+opts.register_opts(CONF)
 
 
 @pytest.mark.parametrize("spelling", ["true", "True", "1", "yes", "on", "t", "y"])

@@ -18,9 +18,10 @@ from nova.compute import task_states
 from nova.conf import CONF
 from nova_instances import instance
 
-from sev_driver import conf, measurement
+from sev_driver import measurement
 from sev_driver.compute import launch_facts
 from sev_driver.compute.launch_facts import LaunchRecorder
+from sev_driver.conf import opts
 from sev_driver.domain.launched_domain import LaunchedDomain
 from sev_driver.exceptions import Fault, RequirementsNotMet
 from sev_driver.guest.requirements import GuestRequest
@@ -31,7 +32,7 @@ from sev_driver.host.processor import Processor
 from sev_driver.measurement import LaunchFacts
 from sev_driver.model import SEV, SEV_SNP
 
-conf.register_opts(CONF)
+opts.register_opts(CONF)
 
 HOST = HostFacts(
     "kvm",

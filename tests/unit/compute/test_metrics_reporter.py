@@ -14,15 +14,15 @@ import pytest
 from host_facts import EVERYTHING
 from nova.conf import CONF
 
-from sev_driver import conf
 from sev_driver.compute.errors import ErrorTranslator
 from sev_driver.compute.metrics_reporter import MetricsReporter
+from sev_driver.conf import opts
 from sev_driver.host.detection import detect
 from sev_driver.model import MemoryEncryptionModel
 from sev_driver.observability import textfile
 from sev_driver.placement.inventory import SlotUsage
 
-conf.register_opts(CONF)
+opts.register_opts(CONF)
 HOST = detect(EVERYTHING)
 SEV = MemoryEncryptionModel.AMD_SEV
 IDLE = dict.fromkeys(MemoryEncryptionModel, SlotUsage())

@@ -10,14 +10,14 @@ from nova import objects
 from nova.conf import CONF
 from nova_instances import instance
 
-from sev_driver import conf
 from sev_driver.compute import nova_compat, startup_check
 from sev_driver.compute.foreign_guests import ForeignGuests
+from sev_driver.conf import opts
 from sev_driver.host.capabilities import HostCapabilities, ModelCapability, ObstacleKind
 from sev_driver.model import SEV
 from sev_driver.nova_release import NovaRelease
 
-conf.register_opts(CONF)
+opts.register_opts(CONF)
 
 ASKS = {"hw:mem_encryption": "true"}
 PLAIN = instance()

@@ -9,9 +9,9 @@ from nova import objects
 from nova.conf import CONF
 from oslo_utils import strutils
 
-from sev_driver import conf
 from sev_driver.compute import instance as guest_request
 from sev_driver.compute import nova_compat
+from sev_driver.conf import opts
 from sev_driver.guest.request import (
     FlavorSpecs,
     ImageProperties,
@@ -21,7 +21,7 @@ from sev_driver.guest.request import (
 from sev_driver.model import MemoryEncryptionModel
 from sev_driver.nova_release import NovaRelease
 
-conf.register_opts(CONF)
+opts.register_opts(CONF)
 
 UUID = "11111111-2222-3333-4444-555555555555"
 TITLE = f"image {UUID}"
