@@ -20,10 +20,14 @@ FOLDER = session.ROOT / ".fuzz"
 
 
 def shares(inputs: int, names: list[str]) -> dict[str, int]:
-    """Return how many of the inputs each target gets: ``inputs`` in all, or more."""
+    """Return how many of the inputs each target gets: ``inputs`` in all, or more.
+
+    None gets less than a thousandth, however slow it is.
+    """
     weights = {name: 1 / TARGETS[name].slow for name in names}
     total = sum(weights.values())
-    return {name: -int(-inputs * weight // total) for name, weight in weights.items()}
+    fair = {name: -int(-inputs * weight // total) for name, weight in weights.items()}
+    return {name: max(share, -(-inputs // 1000)) for name, share in fair.items()}
 
 
 def main() -> int:

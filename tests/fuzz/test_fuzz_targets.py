@@ -116,4 +116,4 @@ def test_an_input_that_takes_too_long_is_a_finding(
 def test_all_inputs_are_given_out() -> None:
     given_out = shares(1_000_000, list(TARGETS))
     assert sum(given_out.values()) >= 1_000_000
-    assert min(given_out.values()) > 1000
+    assert min(given_out.values()) >= 1000
