@@ -61,11 +61,14 @@ def check_request(
     if model is None:
         return ()
     now = guest_request.asked_model(instance, flavor)
+    if not is_weaker(now, model):
+        return ()
     # A resize changes the model from that of the flavor which the guest has, or had
     # until it was moved.
     before = [old for old in (instance.flavor, instance.old_flavor) if old is not None]
-    asked = [guest_request.asked_model(instance, old) for old in before]
-    if all(is_weaker(each, model) for each in (now, *asked)):
+    if all(
+        is_weaker(guest_request.asked_model(instance, old), model) for old in before
+    ):
         return (requirements.lost_request(model, now),)
     return ()
 
