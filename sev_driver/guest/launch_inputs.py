@@ -48,12 +48,6 @@ _TAKES: Final = f"{SEV_SNP.title} takes {HOST_DATA_BYTES} bytes"
 _HOW: Final = "write them as 64 hexadecimal digits or in base64"
 
 
-_OTHER_DIGEST: Final = (
-    "use a host with the guest firmware and the CPU model that it was signed for, or "
-    "sign another"
-)
-
-
 @dataclasses.dataclass(frozen=True)
 class SignedBlock:
     """An ID block and its ID authentication information, in the sizes of the firmware.
@@ -83,14 +77,20 @@ class SignedBlock:
         """
         if digest == self.digest:
             return ()
-        return (
-            Violation(
-                Requirement.ID_BLOCK_DIGEST,
-                f"{self.block_source} is for launch digest {self.digest[:24]}…",
-                f"this host would launch {digest[:24]}…",
-                _OTHER_DIGEST,
-                SEV_SNP,
-            ),
+        return (self.other_digest(f"this host would launch {digest[:24]}…"),)
+
+    def other_digest(self, found: str) -> Violation:
+        """Return the violation of a host whose launch digest is another.
+
+        :param found: what is known of that digest.
+        """
+        return Violation(
+            Requirement.ID_BLOCK_DIGEST,
+            f"{self.block_source} is for launch digest {self.digest[:24]}…",
+            found,
+            "use a host with the guest firmware and the CPU model that it was "
+            "signed for, or sign another",
+            SEV_SNP,
         )
 
     def violations(self) -> Iterator[Violation]:
@@ -272,15 +272,7 @@ def explain_error(inputs: LaunchInputs, error: str) -> tuple[Violation, ...]:
     if signed is None:
         return ()
     if code == _BAD_MEASUREMENT:
-        return (
-            Violation(
-                Requirement.ID_BLOCK_DIGEST,
-                f"{signed.block_source} is for launch digest {signed.digest[:24]}…",
-                "the secure processor measured another",
-                _OTHER_DIGEST,
-                SEV_SNP,
-            ),
-        )
+        return (signed.other_digest("the secure processor measured another"),)
     if code == _BAD_SIGNATURE:
         found = "the secure processor denies a signature"
         return (_id_violation(f"{signed.auth_source} is given", found),)
