@@ -32,8 +32,7 @@ class MetricsReporter:
         self._errors = errors
         self._audit = audit
         self._path = _usable(CONF.sev.prometheus_textfile)
-        self._slots: Mapping[MemoryEncryptionModel, SlotUsage] = {}
-        self._logged: dict[MemoryEncryptionModel, str] = {}
+        self._logged: dict[MemoryEncryptionModel, SlotUsage] = {}
         self._failures = 0
         self._fault: str | None = None
 
@@ -48,15 +47,10 @@ class MetricsReporter:
         slots: Mapping[MemoryEncryptionModel, SlotUsage],
     ) -> None:
         """Write the metrics of one update; never raise."""
-        # Most updates change nothing.
-        changed = {} if slots == self._slots else slots
-        self._slots = dict(slots)
-        for model, usage in changed.items():
-            line = metrics.slots_line(model, usage)
-            nothing = usage == SlotUsage() and model not in self._logged
-            if self._logged.get(model) != line and not nothing:
-                self._logged[model] = line
-                LOG.info(line)
+        for model, usage in slots.items():
+            if self._logged.get(model, SlotUsage()) != usage:
+                self._logged[model] = usage
+                LOG.info(metrics.slots_line(model, usage))
         if self._audit.failures != self._failures:
             self._failures = self._audit.failures
             LOG.info(metrics.audit_line(self._failures))
