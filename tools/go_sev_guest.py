@@ -52,9 +52,7 @@ def main() -> int:
     uri = rootfs.mirror(platform.freedesktop_os_release())
     lacking = ""
     if uri is None:
-        lacking = "no tests with go-sev-guest: apt has no Debian mirror here"
-        progress.say(lacking)
-        progress.say(f"set {rootfs.MIRROR} to the address of one, and repeat")
+        lacking = rootfs.no_mirror("no tests with go-sev-guest")
     else:
         work = new / "work"
         rootfs.unpack(rootfs.fetch(uri, CODENAME, new / "apt", PACKAGES), work)

@@ -35,9 +35,7 @@ def main() -> int:
     linux_guest.FOLDER.mkdir()
     uri = rootfs.mirror(platform.freedesktop_os_release())
     if uri is None:
-        lacking = "no Linux for guests: apt has no Debian mirror here"
-        progress.say(lacking)
-        progress.say(f"set {rootfs.MIRROR} to the address of one, and repeat")
+        lacking = rootfs.no_mirror("no Linux for guests")
         linux_guest.REASON.write_text(f"{lacking}; set {rootfs.MIRROR}")
         return 0
     with tempfile.TemporaryDirectory(dir=linux_guest.FOLDER) as folder:

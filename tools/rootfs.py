@@ -59,9 +59,7 @@ def main() -> int:
     else:
         uri = mirror(system)
         if uri is None:
-            lacking = f"no tests with {codename}: apt has no Debian mirror here"
-            progress.say(lacking)
-            progress.say(f"set {MIRROR} to the address of one, and repeat")
+            lacking = no_mirror(f"no tests with {codename}")
         else:
             unpack(fetch(uri, codename, new / "apt", PACKAGES), new)
     shutil.rmtree(new / "apt", ignore_errors=True)
@@ -83,6 +81,14 @@ def mirror(system: dict[str, str]) -> str | None:
     command += ["--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)"]
     targets = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return debian_of(targets.stdout.splitlines(), system["VERSION_CODENAME"])
+
+
+def no_mirror(consequence: str) -> str:
+    """Say that there is no mirror, and what follows; return what is lacking."""
+    lacking = f"{consequence}: apt has no Debian mirror here"
+    progress.say(lacking)
+    progress.say(f"set {MIRROR} to the address of one, and repeat")
+    return lacking
 
 
 def debian_of(targets: Iterable[str], codename: str) -> str | None:
