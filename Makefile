@@ -33,7 +33,7 @@ DEVCLOUD := $(AS_ROOT) $(BIN)/python -m devcloud
 PYTHON_FILES := sev_driver nova devcloud fuzz soak benchmarks tests tools doc
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-multinode setup-trixie setup-linux setup-go-sev-guest setup-volumes volumes demo cloud cloud-down cloud-status test lint unit \
+.PHONY: help setup setup-multinode setup-trixie setup-linux setup-go-sev-guest setup-volumes setup-tempest volumes demo cloud cloud-down cloud-status test lint unit \
         functional machine matrix packaging e2e acceptance faults fuzz soak tempest audit test-releases bench \
         sample completion deb docs clean
 
@@ -74,6 +74,8 @@ setup-go-sev-guest: $(GO_SEV_GUEST)  ## build go-sev-guest's check from Debian 1
 .PHONY: $(if $(DEBIAN_MIRROR),$(shell grep -l -s . $(GO_SEV_GUEST)))
 $(GO_SEV_GUEST): tools/go_sev_guest.py tools/rootfs.py | $(READY)
 	@$(BIN)/python -B tools/go_sev_guest.py
+
+setup-tempest: $(TEMPEST)  ## install OpenStack's Tempest, in an environment of its own
 
 $(TEMPEST): constraints/tempest.txt constraints/nova-34.txt tools/tempest_venv.py | $(READY)
 	@$(BIN)/python -B tools/tempest_venv.py
@@ -158,9 +160,13 @@ volumes: $(MULTINODE) $(TRIXIE) $(LINUX) $(CINDER)  ## encrypted guests with rea
 	$(AS_ROOT) $(PYTEST) tests/volumes
 
 # TESTS=all takes the whole compute API, another word is a regular expression of tests.
+# DRIVER=stock is Nova's own driver, LIBVIRT=trixie is that of Debian 13.
 TESTS ?= short
-tempest: $(MULTINODE) $(TEMPEST)  ## OpenStack's Tempest on two hosts, plain and encrypted, with a table
-	@$(AS_ROOT) PYTHONPATH="$(CURDIR)" $(BIN)/python -B tools/tempest_run.py '$(TESTS)'
+DRIVER ?= ours
+LIBVIRT ?=
+tempest: $(MULTINODE) $(TEMPEST) $(LINUX) $(if $(VOLUMES),$(CINDER)) $(if $(LIBVIRT),$(TRIXIE))  ## OpenStack's Tempest on two hosts, plain and encrypted, with a table
+	@$(AS_ROOT) PYTHONPATH="$(CURDIR)" $(BIN)/python -B tools/tempest_run.py '$(TESTS)' \
+	    --driver $(DRIVER) $(if $(LIBVIRT),--distribution $(LIBVIRT)) $(if $(VOLUMES),--volumes $(VOLUMES))
 
 audit: $(READY)  ## known vulnerabilities of what the driver needs
 	@$(BIN)/python -B tools/audit.py

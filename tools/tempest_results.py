@@ -10,7 +10,7 @@ import enum
 import io
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ FLAVORS = (PLAIN, ENCRYPTED)
 #: Attributes that Tempest adds to a test's name: its id and its kind.
 _ATTRIBUTES = re.compile(r"\[[^\]]*\]$")
 _KEYS = {"test", "flavors", "says", "reason"}
+#: Keys that an entry need not have: services of the cloud.
+_SERVICES = {"with", "without"}
 
 
 class Status(enum.Enum):
@@ -66,12 +68,25 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Expected:
-    """A failure that is expected, and why: see tempest_expected.toml."""
+    """A failure that is expected, and why: see tempest_expected.toml.
+
+    :ivar needed: services of the cloud without which the test does not fail
+    :ivar unwanted: services of the cloud with which it does not fail
+    """
 
     test: str
     flavors: frozenset[str]
     says: str
     reason: str
+    needed: frozenset[str] = frozenset()
+    unwanted: frozenset[str] = frozenset()
+
+    def is_of(self, services: Set[str]) -> bool:
+        """Return whether the test is expected to fail in a cloud with these services.
+
+        :param services: those that not every cloud has
+        """
+        return self.needed <= services and not self.unwanted & services
 
 
 def read_subunit(stream: bytes) -> list[Result]:
@@ -117,14 +132,21 @@ def read_expected(text: str) -> list[Expected]:
 
 def _expected(entry: Mapping[str, Any]) -> Expected:
     name = entry.get("test", "a failure without a test")
-    if entry.keys() != _KEYS:
-        keys = ", ".join(sorted(entry.keys() ^ _KEYS))
+    if entry.keys() - _SERVICES != _KEYS:
+        keys = ", ".join(sorted((entry.keys() - _SERVICES) ^ _KEYS))
         raise ValueError(f"{name}: missing or unknown: {keys}")
     if empty := sorted(key for key, value in entry.items() if not value):
         raise ValueError(f"{name}: empty: {', '.join(empty)}")
     if unknown := sorted(set(entry["flavors"]) - set(FLAVORS)):
         raise ValueError(f"{name}: unknown flavors: {', '.join(unknown)}")
-    return Expected(**{**entry, "flavors": frozenset(entry["flavors"])})
+    return Expected(
+        test=entry["test"],
+        flavors=frozenset(entry["flavors"]),
+        says=entry["says"],
+        reason=entry["reason"],
+        needed=frozenset(entry.get("with", ())),
+        unwanted=frozenset(entry.get("without", ())),
+    )
 
 
 def complaints(

@@ -122,6 +122,25 @@ def test_an_entry_that_lacks_something_is_refused(
         results.read_expected(TOML.replace(old, new))
 
 
+@pytest.mark.parametrize(
+    ("line", "services", "is_expected"),
+    [
+        ("", set(), True),
+        ("", {"cinder"}, True),
+        ('with = ["cinder"]', set(), False),
+        ('with = ["cinder"]', {"cinder", "neutron"}, True),
+        ('without = ["neutron"]', {"cinder"}, True),
+        ('without = ["neutron"]', {"neutron"}, False),
+        ('with = ["cinder"]\nwithout = ["neutron"]', {"cinder", "neutron"}, False),
+    ],
+)
+def test_a_failure_may_depend_on_the_services_of_the_cloud(
+    results: ModuleType, line: str, services: set[str], is_expected: bool
+) -> None:
+    (entry,) = results.read_expected(TOML + line)
+    assert entry.is_of(services) is is_expected
+
+
 def test_a_test_that_is_listed_twice_is_refused(results: ModuleType) -> None:
     with pytest.raises(ValueError, match=r"listed twice: .*X\.test_suspend"):
         results.read_expected(TOML * 2)
