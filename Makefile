@@ -93,6 +93,7 @@ cloud-status: $(READY)  ## say whether it runs, and where its logs are
 	@$(DEVCLOUD) status
 
 test: lint $(MULTINODE) $(TRIXIE) $(LINUX) $(GO_SEV_GUEST)  ## all tests; in the newest Nova, some also in older ones
+	@$(BIN)/python -B tools/tempest_venv.py --if-possible
 	@$(BIN)/python -B tools/all_tests.py $(AS_ROOT) $(BIN)/python -u -m pytest
 
 lint: $(READY)  ## ruff, mypy, bandit, spelling and the words of the manual
