@@ -37,6 +37,7 @@ from sev_driver.compute import (
 from sev_driver.compute.errors import ErrorTranslator
 from sev_driver.compute.instance import (
     check_launch_inputs,
+    launch_inputs_for,
     launch_security,
     record_default_machine_type,
     request_for,
@@ -44,6 +45,7 @@ from sev_driver.compute.instance import (
 )
 from sev_driver.conf import opts
 from sev_driver.domain import encryption, forbidden_devices, verify
+from sev_driver.guest import launch_inputs
 from sev_driver.guest.requirements import refuse
 from sev_driver.host.libvirt_connection import LibvirtReplyCache
 
@@ -382,10 +384,11 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
             return super()._create_guest(context, xml, instance, *args, **kw)
         except Exception as error:
             if request is not None:
+                inputs = launch_inputs_for(instance)
                 # In our words, where they say more than QEMU's.
                 refuse(
                     forbidden_devices.explain_error(request, xml, str(error))
-                    + self._launches.explain_error(instance, error)
+                    + launch_inputs.explain_error(inputs, str(error))
                 )
             raise
 

@@ -30,7 +30,7 @@ from sev_driver.compute import (
 )
 from sev_driver.compute import instance as guest_request
 from sev_driver.compute.capability_tracker import CapabilityTracker
-from sev_driver.compute.doors import Check, Door, Refusal
+from sev_driver.compute.doors import Check, Door, Refusal, SlotExchange
 from sev_driver.compute.errors import ErrorTranslator
 from sev_driver.compute.foreign_guests import ForeignGuests
 from sev_driver.compute.verdict import (
@@ -388,12 +388,15 @@ class Admission:
         given: dict[str, Any],
         seen: Observed,
     ) -> Observed:
-        """Exchange the guest's slot for one of its model; return the new facts."""
+        """Exchange the guest's slot for one of its model; return the new facts.
+
+        If a later door exchanges the slot, only see whether one is free.
+        """
         client = self._virtapi.reportclient
         context = given.get("context") or nova_context.get_admin_context()
         this = (client, context, instance, request.model)
         try:
-            if door is doors.REBUILD:
+            if door.slot_exchange is SlotExchange.LATER:
                 free = slot_exchange.has_free_slot(*this)
                 return dataclasses.replace(seen, one_free=free, none_free=not free)
             held = slot_exchange.exchange_slot(*this)

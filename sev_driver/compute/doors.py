@@ -61,6 +61,18 @@ class Refusal(enum.Enum):
     LIVE_MIGRATION = "for_live_migration"
 
 
+class SlotExchange(enum.Enum):
+    """Whether a slot of another model is exchanged for one of the guest's model."""
+
+    #: The guest keeps its slot.
+    NO = "no"
+    #: Nova's scheduler has just claimed the slot. It is exchanged if the guest may
+    #: start otherwise.
+    NOW = "now"
+    #: A later door exchanges the slot. Here, one of the guest's model must be free.
+    LATER = "later"
+
+
 @dataclasses.dataclass(frozen=True)
 class Door:
     """One of Nova's operations on a guest.
@@ -80,9 +92,7 @@ class Door:
     operation: Operation | None = None
     #: True if the guest keeps the slot that its domain already has on this host.
     stays_here: bool = False
-    #: True if Nova's scheduler has just claimed the slot. If it is one of another model
-    #: and the guest may start otherwise, the slot is exchanged.
-    has_new_slot: bool = False
+    slot_exchange: SlotExchange = SlotExchange.NO
     #: True if a guest may be started that has run with a boot disk that only this
     #: driver refuses. Otherwise its user could never use the disk again. So it
     #: is with a port that carries nothing: the guest has run without it.
@@ -115,11 +125,11 @@ SPAWN = Door(
     ),
     keeps_boot_bus=True,
     has_domain=False,
-    has_new_slot=True,
+    slot_exchange=SlotExchange.NOW,
     defines_domain=True,
 )
 #: The new image may name another model. The guest has its old slot until SPAWN, because
-#: Nova can still fail before it destroys the guest; here, one only has to be free.
+#: Nova can still fail before it destroys the guest.
 REBUILD = Door(
     "rebuild",
     "Rebuild on the same host",
@@ -128,6 +138,7 @@ REBUILD = Door(
     ("manager._do_rebuild_instance",),
     remedy=_NEW_SERVER,
     stays_here=True,
+    slot_exchange=SlotExchange.LATER,
 )
 HARD_REBOOT = Door(
     "_hard_reboot",
@@ -213,7 +224,7 @@ MIGRATE = Door(
     Refusal.ROLLBACK,
     ("manager._resize_instance",),
     keeps_boot_bus=True,
-    has_new_slot=True,
+    slot_exchange=SlotExchange.NOW,
 )
 FINISH_MIGRATION = Door(
     "finish_migration",
@@ -221,7 +232,7 @@ FINISH_MIGRATION = Door(
     _STARTS | {Check.SHARES},
     callers=("manager._finish_resize",),
     keeps_boot_bus=True,
-    has_new_slot=True,
+    slot_exchange=SlotExchange.NOW,
     defines_domain=True,
 )
 REVERT = Door(

@@ -20,8 +20,8 @@ from sev_driver import measurement
 from sev_driver.compute.capability_tracker import CapabilityTracker
 from sev_driver.compute.instance import launch_inputs_for
 from sev_driver.domain.launched_domain import LaunchedDomain
-from sev_driver.exceptions import DetectionError, DomainXMLError, Violation
-from sev_driver.guest import launch_inputs, launched
+from sev_driver.exceptions import DetectionError, DomainXMLError
+from sev_driver.guest import launched
 from sev_driver.guest.requirements import GuestRequest, refuse
 from sev_driver.host import guest_firmware
 from sev_driver.host.capabilities import HostCapabilities
@@ -94,12 +94,6 @@ class LaunchRecorder:
             )
             return
         refuse(signed.digest_violations(digest))
-
-    def explain_error(
-        self, instance: objects.Instance, error: Exception
-    ) -> tuple[Violation, ...]:
-        """Return the violation that explains why a guest was not launched."""
-        return launch_inputs.explain_error(launch_inputs_for(instance), str(error))
 
     def _observe(self, instance: objects.Instance) -> dict[str, str] | None:
         """Return the items of the metadata, None if the guest does not run."""

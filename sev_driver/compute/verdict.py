@@ -11,7 +11,14 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from sev_driver.compute.doors import FINISH_MIGRATION, REBUILD, SPAWN, Check, Door
+from sev_driver.compute.doors import (
+    FINISH_MIGRATION,
+    REBUILD,
+    SPAWN,
+    Check,
+    Door,
+    SlotExchange,
+)
 from sev_driver.domain import forbidden_devices, verify, xml
 from sev_driver.domain.forbidden_devices import Disk
 from sev_driver.exceptions import Fault, Requirement, Violation
@@ -148,7 +155,7 @@ def decide(door: Door, request: GuestRequest, seen: Observed) -> Verdict:
 def should_exchange_slot(door: Door, verdict: Verdict) -> bool:
     """Return whether the slot's model is the only violation, and may be changed."""
     lacking = {violation.requirement for violation in verdict.violations}
-    return lacking == {Requirement.POOL} and (door.has_new_slot or door is REBUILD)
+    return lacking == {Requirement.POOL} and door.slot_exchange is not SlotExchange.NO
 
 
 def _sources(
