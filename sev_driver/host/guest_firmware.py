@@ -101,8 +101,13 @@ class GuestFirmware:
 
     @property
     def has_sev_metadata(self) -> bool:
-        """True if the firmware has the SEV metadata that a SEV-SNP guest needs."""
-        return bool(self.metadata)
+        """True if the firmware has the SEV metadata that a SEV-SNP guest needs.
+
+        Without metadata, QEMU does not start the guest. Without the pages for secrets
+        and for CPUID values, the guest's firmware does not get far.
+        """
+        kinds = {section.kind for section in self.metadata or ()}
+        return kinds >= {SectionKind.SECRETS, SectionKind.CPUID}
 
     def measures_kernel(self, model: MemoryEncryptionModel) -> bool:
         """Return whether the launch measurement can include a kernel's hashes.

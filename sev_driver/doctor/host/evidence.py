@@ -103,16 +103,32 @@ class Daemon:
 
 
 @dataclasses.dataclass(frozen=True)
+class FirmwareContents:
+    """What a guest firmware's file has for SEV.
+
+    ``sha256`` is the digest of the file in hexadecimal digits. ``has_sev_metadata`` is
+    true if a SEV-SNP guest can start with it. ``measures_kernel`` are the models whose
+    launch measurement can include the hashes of a kernel.
+    """
+
+    sha256: str
+    has_sev_metadata: bool
+    measures_kernel: frozenset[MemoryEncryptionModel]
+
+
+@dataclasses.dataclass(frozen=True)
 class Descriptor:
     """A firmware descriptor in force; ``firmware`` is None where it makes no sense.
 
-    ``file`` is who may read the firmware that it names.
+    ``file`` is who may read the firmware that it names. ``contents`` is what that
+    firmware has for SEV, if it suits any model.
     """
 
     path: str
     firmware: FirmwareDescriptor | None
     error: str = ""
     file: Fact[Status] = Fact(unknown=NOT_LOOKED_FOR)
+    contents: Fact[FirmwareContents] = Fact(unknown=NOT_LOOKED_FOR)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,6 +21,7 @@ from sev_driver.doctor.host.evidence import (
     Descriptor,
     Evidence,
     Fact,
+    FirmwareContents,
     Import,
     NovaCompute,
 )
@@ -30,6 +31,7 @@ from sev_driver.host import files, firmware, firmware_dirs, kernel, reader
 from sev_driver.host.domain_capabilities import DomainCapabilities
 from sev_driver.host.facts import VIRT_TYPES, HostFacts, Version
 from sev_driver.host.files import Source, Status, decoded
+from sev_driver.model import MemoryEncryptionModel
 
 
 def gather(of: Source, questions: Questions, conf: Sequence[str] = ()) -> Evidence:
@@ -177,15 +179,24 @@ def _version(numbers: object) -> Version | None:
 
 
 def _descriptors(of: Source) -> tuple[Descriptor, ...]:
-    contents, _ = firmware_dirs.read_files(firmware_dirs.FOLDERS, of)
+    folders, _ = firmware_dirs.read_files(firmware_dirs.FOLDERS, of)
     found = []
-    for path, data in firmware.paths_in_force(contents).items():
+    for path, data in firmware.paths_in_force(folders).items():
         try:
             parsed = firmware.FirmwareDescriptor.parse(data)
-            found.append(Descriptor(path, parsed, file=_file(of, parsed.filename)))
         except MalformedFirmware as error:
             found.append(Descriptor(path, None, str(error)))
+            continue
+        descriptor = Descriptor(path, parsed, file=_file(of, parsed.filename))
+        if any(map(parsed.fits, MemoryEncryptionModel)):
+            contents = _contents(of, parsed.filename)
+            descriptor = dataclasses.replace(descriptor, contents=contents)
+        found.append(descriptor)
     return tuple(found)
+
+
+def _contents(of: Source, path: str) -> Fact[FirmwareContents]:
+    return readers.fact(lambda: readers.firmware_contents(of, path))
 
 
 def _file(of: Source, path: str) -> Fact[Status]:

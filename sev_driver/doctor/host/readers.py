@@ -14,17 +14,20 @@ import shutil
 from collections.abc import Callable
 from typing import TypeVar
 
+from sev_driver import measurement
 from sev_driver.doctor.host import parsers, programs
 from sev_driver.doctor.host.evidence import (
     Daemon,
     Fact,
+    FirmwareContents,
     Opening,
     SecureProcessor,
 )
 from sev_driver.exceptions import DetectionError
-from sev_driver.host import files, kernel
+from sev_driver.host import files, guest_firmware, kernel
 from sev_driver.host.files import Source, decoded
 from sev_driver.host.processor import Processor
+from sev_driver.model import MemoryEncryptionModel
 
 Value = TypeVar("Value")
 
@@ -103,6 +106,30 @@ def _open_sev() -> bytes:
         error = failure.strerror or str(failure)
     nodev = bool(os.statvfs(path).f_flag & os.ST_NODEV)
     return json.dumps([error, nodev]).encode()
+
+
+def firmware_contents(of: Source, path: str) -> FirmwareContents:
+    """Return what a guest firmware's file has for SEV.
+
+    An archive gets no more of the file: it has several MiB.
+    """
+    what = f"asked/guest-firmware{path}"
+    found = decoded(of.read(what, lambda: _firmware_contents(path)))
+    if [type(each) for each in found] != [str, bool, list]:
+        raise OSError(0, "its value in the archive is malformed")
+    sha256, has_sev_metadata, models = found
+    return FirmwareContents(
+        sha256,
+        has_sev_metadata,
+        frozenset(model for model in MemoryEncryptionModel if model.value in models),
+    )
+
+
+def _firmware_contents(path: str) -> bytes:
+    found = guest_firmware.read(path)
+    models = [m.value for m in MemoryEncryptionModel if found.measures_kernel(m)]
+    sha256 = measurement.file_digest(path)
+    return json.dumps([sha256, found.has_sev_metadata, models]).encode()
 
 
 def daemon(of: Source) -> Daemon | None:

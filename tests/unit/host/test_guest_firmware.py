@@ -46,6 +46,9 @@ def test_metadata_and_hash_table() -> None:
         # Too small for three hashes.
         (ovmf(*SECTIONS, KERNEL_HASHES, hashes_at=(0x80FC00, 175)), True, set()),
         (ovmf(hashes_at=HASHES_AT), False, {SEV, SEV_ES}),
+        # Metadata without the page for secrets, or that for CPUID values.
+        (ovmf(*SECTIONS[:2], SECTIONS[3]), False, set()),
+        (ovmf(*SECTIONS[:3], SECTIONS[4]), False, set()),
         (ovmf(hashes_at=None), False, set()),
         # Not OVMF, and nothing at all.
         (bytes(4096), False, set()),

@@ -6,7 +6,12 @@ from __future__ import annotations
 
 import pathlib
 
-from sev_driver.doctor.host.evidence import Descriptor, Evidence
+from sev_driver.doctor.host.evidence import (
+    Descriptor,
+    Evidence,
+    Fact,
+    FirmwareContents,
+)
 from sev_driver.doctor.host.tree import (
     Outcome,
     check,
@@ -15,8 +20,10 @@ from sev_driver.doctor.host.tree import (
     skipped,
     warned,
 )
-from sev_driver.host.capabilities import ObstacleKind
-from sev_driver.model import MemoryEncryptionModel
+from sev_driver.host import guest_firmware
+from sev_driver.host.capabilities import ObstacleKind, Support
+from sev_driver.model import SEV_SNP, MemoryEncryptionModel
+from sev_driver.placement.providers import firmware_trait
 
 _FOLDERS = "/usr/share/qemu/firmware, /etc/qemu/firmware"
 
@@ -95,3 +102,72 @@ def _descriptor(evidence: Evidence, model: MemoryEncryptionModel) -> Outcome:
             f"take the next descriptor: touch /etc/qemu/firmware/{name}",
         )
     return passed(words)
+
+
+_SELECTED = "the file of the guest firmware that libvirt selects"
+
+
+def _selected(
+    evidence: Evidence, model: MemoryEncryptionModel
+) -> tuple[str, Fact[FirmwareContents]]:
+    """Return the guest firmware that libvirt selects, by the driver's own rule.
+
+    :return: its file, empty if it is unknown, and what it has for SEV.
+    """
+    domain = evidence.facts.domain
+    loaders = domain.loaders if domain else None
+    found = guest_firmware.select(evidence.facts.firmware, model, loaders=loaders)
+    if found is None:
+        return "", Fact(unknown="which guest firmware libvirt selects is not known")
+    for each in evidence.descriptors:
+        if each.firmware is not None and each.firmware.filename == found.filename:
+            return found.filename, each.contents
+    return found.filename, Fact()
+
+
+def _unread(path: str, contents: Fact[FirmwareContents]) -> Outcome:
+    why = contents.unknown or "it was not read"
+    return skipped(f"{path}: {why}" if path else why)
+
+
+@check(
+    "firmware.sev-metadata",
+    "SEV metadata of the guest firmware",
+    _SELECTED,
+    parent="firmware.descriptor",
+    models=frozenset({SEV_SNP}),
+)
+def _sev_metadata(evidence: Evidence, model: MemoryEncryptionModel) -> Outcome:
+    path, contents = _selected(evidence, model)
+    if contents.value is None:
+        return _unread(path, contents)
+    if contents.value.has_sev_metadata:
+        trait = firmware_trait(contents.value.sha256)
+        return passed(f"{path} has it; its trait in Placement is {trait}")
+    return failed(
+        f"{path} does not say where the secure processor puts secrets and CPUID "
+        f"values: no guest of {model.title} starts with it",
+        _remedy(model),
+    )
+
+
+@check(
+    "firmware.kernel-hashes",
+    "Measurement of an image's kernel",
+    _SELECTED,
+    parent="firmware.descriptor",
+)
+def _kernel_hashes(evidence: Evidence, model: MemoryEncryptionModel) -> Outcome:
+    if evidence.capabilities[model].support is Support.NO:
+        return skipped("guests of this model do not run here")
+    path, contents = _selected(evidence, model)
+    if contents.value is None:
+        return _unread(path, contents)
+    if model in contents.value.measures_kernel:
+        return passed(f"{path} has a place for the hashes of a kernel")
+    return warned(
+        f"{path} has no place for the hashes of a kernel: encrypted servers whose "
+        f"image has a kernel (kernel_id) are refused on this host",
+        "if there are such images, install ovmf-amdsev or another OVMF built from "
+        "AmdSevX64.dsc",
+    )

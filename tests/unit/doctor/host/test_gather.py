@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """gather: from what was read to evidence, the same here and elsewhere."""
 
+import hashlib
 import json
 import os
 import pathlib
 import shutil
 
+import ovmf_file
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +16,12 @@ from sev_driver.doctor.findings import Verdict
 from sev_driver.doctor.host import archive, nova_compute, ownership
 from sev_driver.doctor.host.archive import Archive, Failure, Recording
 from sev_driver.doctor.host.diagnosis import NODES, diagnose
-from sev_driver.doctor.host.evidence import Fact, Import, NovaCompute
+from sev_driver.doctor.host.evidence import (
+    Fact,
+    FirmwareContents,
+    Import,
+    NovaCompute,
+)
 from sev_driver.doctor.host.gather import gather
 from sev_driver.doctor.host.libvirt import Nobody
 from sev_driver.host import firmware_dirs
@@ -221,6 +228,80 @@ def test_descriptors_are_in_libvirts_order_with_their_files(
     ]
     assert found[0].firmware is None and found[0].error
     assert found[1].firmware is not None
+
+
+def firmware_folder(folder: pathlib.Path, data: bytes) -> pathlib.Path:
+    """Return a folder with a descriptor of a firmware with these contents."""
+    file = folder / "OVMF.fd"
+    file.write_bytes(data)
+    descriptors = folder / "firmware"
+    descriptors.mkdir()
+    (descriptors / "60-snp.json").write_text(
+        json.dumps(
+            {
+                "interface-types": ["uefi"],
+                "mapping": {"device": "memory", "filename": str(file)},
+                "targets": [{"architecture": "x86_64", "machines": ["pc-q35-*"]}],
+                "features": ["amd-sev", "amd-sev-es", "amd-sev-snp"],
+            }
+        )
+    )
+    return descriptors
+
+
+@pytest.mark.parametrize(
+    ("data", "has_metadata", "models"),
+    [
+        (ovmf_file.amdsev(), True, set(MemoryEncryptionModel)),
+        (ovmf_file.debian(), True, set()),
+        (bytes(4096), False, set()),
+    ],
+)
+def test_of_a_guest_firmware_what_it_has_is_kept(
+    data: bytes,
+    has_metadata: bool,
+    models: set[MemoryEncryptionModel],
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = firmware_folder(tmp_path, data)
+    monkeypatch.setattr(firmware_dirs, "FOLDERS", (folder,))
+    recording = Recording(LOCAL)
+    (here,) = gather(recording, Nobody()).descriptors
+    sha256 = hashlib.sha256(data).hexdigest()
+    assert here.contents.value == FirmwareContents(sha256, has_metadata, models)
+    # The file itself is not: an archive has no room for it.
+    kept = [len(each) for each in recording.answers.values() if type(each) is bytes]
+    assert max(kept) < len(data)
+    (there,) = gather(Archive("", "", recording.answers), Nobody()).descriptors
+    assert there == here
+
+
+def test_an_archive_without_a_firmware_s_contents_leaves_them_unknown(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of older versions."""
+    folder = firmware_folder(tmp_path, ovmf_file.debian())
+    monkeypatch.setattr(firmware_dirs, "FOLDERS", (folder,))
+    recording = Recording(LOCAL)
+    gather(recording, Nobody())
+    (name,) = (each for each in recording.answers if "guest-firmware" in each)
+    for answer in (None, b"[]", b'["ab", 1, []]', b'["ab", true, [[]], 1]', b"{"):
+        answers = {**recording.answers, name: answer}
+        if answer is None:
+            del answers[name]
+        (found,) = gather(Archive("", "", answers), Nobody()).descriptors  # type: ignore[arg-type]
+        assert found.contents.value is None
+        assert "archive" in found.contents.unknown
+
+
+def test_a_guest_firmware_that_cannot_be_parsed_is_unknown(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = firmware_folder(tmp_path, b"QFI\xfb" + bytes(4096))
+    monkeypatch.setattr(firmware_dirs, "FOLDERS", (folder,))
+    (found,) = gather(LOCAL, Nobody()).descriptors
+    assert found.contents == Fact(unknown="guest firmware: it is a QCOW2 image")
 
 
 def conf_of(path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Fact[bytes]:

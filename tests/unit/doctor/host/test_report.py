@@ -23,6 +23,7 @@ from sev_driver.doctor.host.evidence import (
     Descriptor,
     Evidence,
     Fact,
+    FirmwareContents,
     Import,
     Iommu,
     NovaCompute,
@@ -46,6 +47,8 @@ ram_allocation_ratio = 1.0
 reserved_host_memory_mb = 135000
 [libvirt]
 num_memory_encrypted_guests = 200
+cpu_mode = custom
+cpu_models = EPYC-Milan
 [sev]
 num_sev_es_guests = 40
 """
@@ -76,6 +79,9 @@ def evidence(facts: HostFacts, **changes: object) -> Evidence:
                 "/usr/share/qemu/firmware/60-ovmf-amdsev.json",
                 OVMF,
                 file=Fact(Status("-", 0o644, "root", "root")),
+                contents=Fact(
+                    FirmwareContents("ab" * 32, True, frozenset(MemoryEncryptionModel))
+                ),
             ),
         ),
     )
