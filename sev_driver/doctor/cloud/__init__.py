@@ -11,6 +11,7 @@
     domain_preview         The libvirt domain that such a guest would get.
     facts                  What the APIs tell, as values, and what could not be read.
     hosts                  Hosts and their slots, as findings and as a table.
+    launch_digests         Whether hosts give a guest the same launch digest.
     plan                   Whether a guest would boot, and where.
     report                 A cloud or a plan as text for people, and as JSON.
     unreadable_models      Images and servers whose model another Nova cannot read.

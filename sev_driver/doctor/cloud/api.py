@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, TypeVar
 
 from sev_driver.doctor.cloud import allocation_candidates
@@ -31,8 +32,8 @@ from sev_driver.placement.allocations import SLOT
 _FLAVORS = "2.61"
 #: That by which the properties of servers' images come with the servers (31).
 _IMAGE_PROPERTIES = "2.98"
-#: Hypervisors name their service (from 2.53) and leave out what is not needed.
-_HYPERVISORS = "2.88"
+#: Hypervisors name their service (from 2.53) and their processor (up to this one).
+_HYPERVISORS = "2.87"
 
 #: What every node of Nova's has, and what one has whose service is disabled.
 _NODE, _DISABLED = "COMPUTE_NODE", "COMPUTE_STATUS_DISABLED"
@@ -111,11 +112,11 @@ def servers(api: Api, *, with_properties: bool) -> tuple[Server, ...]:
 
 def computes(api: Api) -> tuple[Compute, ...]:
     """Return every nova-compute, with its nodes."""
-    nodes: dict[str, list[str]] = {}
+    nodes: dict[str, dict[str, str]] = {}
     path = "/os-hypervisors/detail"
     for node in _pages(api, "compute", path, "hypervisors", _HYPERVISORS):
-        service = node["service"]["host"]
-        nodes.setdefault(service, []).append(node["hypervisor_hostname"])
+        found = nodes.setdefault(node["service"]["host"], {})
+        found[node["hypervisor_hostname"]] = _cpu_model(node)
     answer = api.get("compute", "/os-services", _HYPERVISORS, binary="nova-compute")
     return tuple(
         Compute(
@@ -124,9 +125,17 @@ def computes(api: Api) -> tuple[Compute, ...]:
             service["status"] == "enabled",
             service["disabled_reason"] or "",
             tuple(nodes.get(service["host"], ())),
+            {n: cpu for n, cpu in nodes.get(service["host"], {}).items() if cpu},
         )
         for service in (answer or {}).get("services", ())
     )
+
+
+def _cpu_model(node: Mapping[str, Any]) -> str:
+    """Return the model of a node's processor, empty if the node does not name it."""
+    info = node.get("cpu_info")
+    model = info.get("model") if isinstance(info, dict) else None
+    return model if isinstance(model, str) else ""
 
 
 def slots(api: Api) -> CloudSlots:
@@ -134,7 +143,7 @@ def slots(api: Api) -> CloudSlots:
     everyone = {provider["uuid"]: provider for provider in _providers(api)}
     with_trait = {
         name: {provider["uuid"] for provider in _providers(api, required=name)}
-        for name in _known_traits(api)
+        for name in (*_known_traits(api), *_firmware_traits(api))
     }
     found: set[str] = set()
     for name in _GENERATIONS:
@@ -151,6 +160,12 @@ def slots(api: Api) -> CloudSlots:
         if not (providers.is_pool(provider["name"]) or uuid in found | set(used)):
             continue
         pool = _pool(api, provider, root["name"], used.get(uuid), uuid in found)
+        firmware = (
+            name
+            for name, uuids in with_trait.items()
+            if name.startswith(providers.FIRMWARE_TRAIT) and uuid in uuids
+        )
+        pool = dataclasses.replace(pool, firmware=next(firmware, ""))
         if pool.total or provider is not root:
             pools_.append(pool)
 
@@ -202,6 +217,13 @@ def _known_traits(api: Api) -> list[str]:
     """Return the traits that this Placement knows: it refuses a query for others."""
     names = (_NODE, _DISABLED, HOST_TRAIT, *_GENERATIONS)
     answer = _placement(api, "/traits", name=f"in:{','.join(names)}") or {}
+    return list(answer.get("traits", ()))
+
+
+def _firmware_traits(api: Api) -> list[str]:
+    """Return the traits that name the guest firmwares of the cloud's hosts."""
+    prefix = f"startswith:{providers.FIRMWARE_TRAIT}"
+    answer = _placement(api, "/traits", name=prefix, associated="true") or {}
     return list(answer.get("traits", ()))
 
 

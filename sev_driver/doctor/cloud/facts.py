@@ -74,20 +74,26 @@ class Server:
 
 @dataclasses.dataclass(frozen=True)
 class Compute:
-    """A nova-compute: its ``host`` in nova.conf, its nodes' names in Placement."""
+    """A nova-compute: its ``host`` in nova.conf, its nodes' names in Placement.
+
+    ``cpu_models`` are libvirt's names of the nodes' processors, such as EPYC-Milan, by
+    node; a node is missing if its processor is unknown.
+    """
 
     host: str
     up: bool
     enabled: bool
     disabled_reason: str = ""
     nodes: tuple[str, ...] = ()
+    cpu_models: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
 class Pool:
     """A resource provider's slots, as Placement has them.
 
-    ``found``: Nova from 32 on finds it, since it has its model's trait.
+    ``found``: Nova from 32 on finds it, since it has its model's trait. ``firmware`` is
+    the trait that names the guest firmware for SEV-SNP, empty if it has none.
     """
 
     provider: str
@@ -96,6 +102,7 @@ class Pool:
     reserved: int
     used: int
     found: bool = True
+    firmware: str = ""
 
     @property
     def model(self) -> MemoryEncryptionModel:

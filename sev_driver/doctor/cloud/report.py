@@ -8,7 +8,12 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sev_driver.doctor.cloud import catalog, hosts, unreadable_models
+from sev_driver.doctor.cloud import (
+    catalog,
+    hosts,
+    launch_digests,
+    unreadable_models,
+)
 from sev_driver.doctor.cloud.facts import Cloud, CloudSlots, Unavailable
 from sev_driver.doctor.cloud.plan import DryRun
 from sev_driver.doctor.findings import Finding, Verdict, exit_status
@@ -26,6 +31,7 @@ def check_cloud(cloud: Cloud) -> tuple[Finding, ...]:
         *catalog.check_images(cloud),
         *unreadable_models.check_servers(cloud),
         *hosts.check(cloud),
+        *launch_digests.check_hosts(cloud),
     )
 
 

@@ -33,6 +33,7 @@ class Recorded:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.processor: dict[str, Any] = {"cpu_info": ""}
         flavor = {"vcpus": 1, "ram": 64, "disk": 1, "swap": "", "extra_specs": {}}
         self.flavors = [flavor | {"id": str(n), "name": f"f{9 - n}"} for n in range(5)]
         self.images = [
@@ -76,15 +77,18 @@ class Recorded:
 
     def _os_hypervisors(self, query: dict[str, Any]) -> dict[str, Any]:
         node = {"hypervisor_hostname": "node1", "service": {"host": "node1"}}
-        return {"hypervisors": [node]}
+        return {"hypervisors": [node | self.processor]}
 
     def _os_services(self, query: dict[str, Any]) -> dict[str, Any]:
         service = {"host": "node1", "state": "up", "status": "enabled"}
         return {"services": [service | {"disabled_reason": None}]}
 
     def _traits(self, query: dict[str, Any]) -> dict[str, Any]:
-        names = query["name"].removeprefix("in:").split(",")
-        return {"traits": [name for name in names if name in WITH]}
+        how, _, text = query["name"].partition(":")
+        if how == "startswith":
+            assert query["associated"] == "true"
+            return {"traits": [name for name in WITH if name.startswith(text)]}
+        return {"traits": [name for name in text.split(",") if name in WITH]}
 
     def _resource_providers(self, query: dict[str, Any]) -> dict[str, Any]:
         of = WITH[query["required"]] if "required" in query else None
@@ -124,6 +128,22 @@ def test_computes() -> None:
     assert reader.computes(Recorded()) == (NODE1,)
 
 
+@pytest.mark.parametrize(
+    ("processor", "expected"),
+    [
+        ({"cpu_info": {"model": "EPYC-Milan"}}, {"node1": "EPYC-Milan"}),
+        ({"cpu_info": {"model": None}}, {}),
+        ({"cpu_info": {}}, {}),
+        ({}, {}),
+    ],
+)
+def test_processors(processor: dict[str, Any], expected: dict[str, str]) -> None:
+    api = Recorded()
+    api.processor = processor
+    (found,) = reader.computes(api)
+    assert found.cpu_models == expected
+
+
 def test_slots() -> None:
     api = Recorded()
     found = reader.slots(api)
@@ -133,9 +153,16 @@ def test_slots() -> None:
         marked=frozenset({"node1"}),
         names={str(p["uuid"]): str(p["name"]) for p in PROVIDERS},
     )
-    # All providers, the traits, four of them, the free slots; then the inventories,
-    # and the use of the one that is full.
-    assert len(api.asked) == 1 + 1 + 4 + 1 + 2 + 1
+    # All providers, the traits, four of them, those of guest firmwares, the free slots;
+    # then the inventories, and the use of the one that is full.
+    assert len(api.asked) == 1 + 1 + 4 + 1 + 1 + 2 + 1
+
+
+def test_guest_firmware_of_a_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    trait = "CUSTOM_SEV_FIRMWARE_0123456789AB"
+    monkeypatch.setitem(WITH, trait, ["e"])
+    sev, es = reader.slots(Recorded()).pools
+    assert (sev.firmware, es.firmware) == ("", trait)
 
 
 @pytest.mark.parametrize("reserved", [0, 15])

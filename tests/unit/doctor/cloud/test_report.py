@@ -110,6 +110,7 @@ def test_what_was_skipped_says_why() -> None:
         ("catalog", FINDING, ["flavor"]),
         ("catalog", r'"(?=half"|fits")', ["flavor", "image"]),
         ("hosts", FINDING, ["host"]),
+        ("launch_digests", FINDING, ["host"]),
         ("plan", FINDING, ["plan"]),
         ("compatibility", FINDING, ["flavor", "image"]),
         ("compatibility", r"kind}\.", ["flavor", "image", "service", "host", "plan"]),
