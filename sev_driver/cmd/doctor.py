@@ -235,8 +235,8 @@ checks are skipped.
 
 _PLAN = """\
 Say whether an encrypted guest of a flavor and an image would boot, on which hosts, and
-with which libvirt domain. Nothing is created or changed. Without --flavor no cloud is
-asked: only the given keys are checked.
+with which libvirt domain, and whether its launch inputs are accepted. Nothing is
+created or changed. Without --flavor no cloud is asked: only the given keys are checked.
 """
 
 _CLOUD_STATUS = """\
@@ -286,6 +286,12 @@ def add_plan(commands: Any) -> None:
     key: Any = {"metavar": "KEY=VALUE", "action": "append", "default": []}
     add("--property", help="a key that the flavor shall have", **key)
     add("--image-property", help="a property that the image shall have", **key)
+    add("--server-property", help="a property that the server shall have", **key)
+    add(
+        "--user-data",
+        metavar="FILE",
+        help="the server's user data, for the property sev:host_data=user_data",
+    )
     parser.set_defaults(run=_plan)
 
 

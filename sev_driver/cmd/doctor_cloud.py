@@ -24,6 +24,7 @@ from sev_driver.doctor.cloud import plan as dry_run
 from sev_driver.doctor.cloud.api import CloudSession, Unreachable
 from sev_driver.doctor.cloud.compatibility import fitting
 from sev_driver.doctor.cloud.facts import Cloud, Flavor, Image, Unavailable
+from sev_driver.doctor.cloud.owner_inputs import ServerParts
 from sev_driver.doctor.findings import exit_status, upgrade_status
 from sev_driver.doctor.text import Origin, Style
 from sev_driver.guest import request
@@ -33,6 +34,8 @@ from sev_driver.nova_release import NEWEST_NOVA, releases_that_cannot_read
 _PROGRAM = "sev-doctor"
 #: What an image is called that is only given by its properties.
 _GIVEN = "the image of --image-property"
+#: As much user data as Nova takes: 65535 characters of base64.
+_USER_DATA_BYTES = 49151
 
 
 class _Misuse(Exception):
@@ -153,14 +156,19 @@ def _cloud(options: argparse.Namespace) -> int:
 
 def _plan(options: argparse.Namespace) -> int:
     specs, properties = _keys(options.property), _keys(options.image_property)
+    server = _server(options)
     if options.flavor is None:
         if options.image is not None:
             raise _Misuse("--image is looked up together with a --flavor: name both")
         if not specs and not properties:
             raise _Misuse("name a --flavor, or give keys by --property")
-        plan = _alone(specs, properties, options.nova_release or NEWEST_NOVA)
-    else:
-        plan = _in_the_cloud(options, specs, properties)
+    # The signatures of an ID block are checked with the module cryptography.
+    with output.required_modules(_PROGRAM):
+        if options.flavor is None:
+            release = options.nova_release or NEWEST_NOVA
+            plan = _alone(specs, properties, server, release)
+        else:
+            plan = _in_the_cloud(options, specs, properties, server)
     if options.json:
         text = json.dumps(report.plan_json(plan, _origin()), indent=2) + "\n"
     else:
@@ -169,18 +177,40 @@ def _plan(options: argparse.Namespace) -> int:
     return plan.exit_status
 
 
+def _server(options: argparse.Namespace) -> ServerParts:
+    """Return what the server shall have besides flavor and image."""
+    metadata = _keys(options.server_property)
+    if options.user_data is None:
+        return ServerParts(metadata)
+    try:
+        with open(options.user_data, "rb") as file:
+            data = file.read(_USER_DATA_BYTES + 1)
+    except OSError as error:
+        why = error.strerror
+        raise _Misuse(f"{options.user_data} cannot be read: {why}") from error
+    if len(data) > _USER_DATA_BYTES:
+        raise _Misuse(
+            f"{options.user_data} is too long for user data: Nova takes "
+            f"{_USER_DATA_BYTES} bytes"
+        )
+    return ServerParts(metadata, data)
+
+
 def _alone(
-    specs: dict[str, str], properties: dict[str, str], nova: int
+    specs: dict[str, str], properties: dict[str, str], server: ServerParts, nova: int
 ) -> dry_run.DryRun:
     nobody = Unavailable("no cloud was asked: that takes a --flavor", refused=True)
     cloud = Cloud(nova, nobody, nobody, nobody, nobody)
     image = request.ImageProperties.of(_GIVEN, properties) if properties else None
     flavor = Flavor("", "of --property", 1, 1024, 10, specs)
-    return dry_run.run(flavor, image, cloud, nobody)
+    return dry_run.run(flavor, image, cloud, nobody, server)
 
 
 def _in_the_cloud(
-    options: argparse.Namespace, specs: dict[str, str], properties: dict[str, str]
+    options: argparse.Namespace,
+    specs: dict[str, str],
+    properties: dict[str, str],
+    server: ServerParts,
 ) -> dry_run.DryRun:
     session = CloudSession(options.os_cloud)
     nova = _release(session, options)
@@ -197,7 +227,8 @@ def _in_the_cloud(
     elif properties:
         image = request.ImageProperties.of(_GIVEN, properties)
     cloud = _read(session, nova, catalogue=False)
-    return dry_run.run(flavor, image, cloud, _answers(session, flavor, image, nova))
+    answers = _answers(session, flavor, image, nova)
+    return dry_run.run(flavor, image, cloud, answers, server)
 
 
 def _answers(

@@ -4,6 +4,7 @@
 
 import base64
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -77,6 +78,9 @@ class Owner:
 
     def expect(self, **other: Any) -> str:
         """The digest that the owner computes; ``other`` replaces arguments."""
+        return _sev_owner("expect", *self._arguments(other), "-f", "value").strip()
+
+    def _arguments(self, other: dict[str, Any]) -> list[str]:
         arguments = {
             "firmware": self.files["firmware"],
             "vcpus": VCPUS,
@@ -84,8 +88,7 @@ class Owner:
             "kernel": self.files["kernel"],
             "cmdline": CMDLINE,
         } | other
-        words = [word for k, v in arguments.items() for word in (f"--{k}", str(v))]
-        return _sev_owner("expect", *words, "-f", "value").strip()
+        return [word for k, v in arguments.items() for word in (f"--{k}", str(v))]
 
     def inputs(self, digest: str, *, signed: bool = True) -> dict[str, str]:
         """The properties for the server."""
@@ -130,6 +133,54 @@ class Owner:
             user_data=base64.b64encode(USER_DATA).decode(),
         )
         return self.split.built(server)
+
+    def show(self, server: Any, **other: Any) -> tuple[int, dict[str, str]]:
+        """What ``sev-owner show`` ends with, and its verdict on each fact.
+
+        :param other: replaces arguments.
+        """
+        words = ["show", server.id, *self._arguments(other), "-f", "value"]
+        done = subprocess.run(
+            [_program("sev-owner"), *words],
+            capture_output=True,
+            text=True,
+            env=self._environment(),
+        )
+        assert not done.stderr, done.stderr
+        lines = (line.partition(" ") for line in done.stdout.splitlines())
+        return done.returncode, {fact: verdict for fact, _, verdict in lines}
+
+    def plan(self, metadata: Mapping[str, str], *more: str) -> dict[str, Any]:
+        """What ``sev-doctor plan`` says of the owner's server."""
+        words = ["plan", "--flavor", "snp", "--image", "owners-disk", *more]
+        words += ["--user-data", str(self.files["user-data"])]
+        for key, value in metadata.items():
+            words += ["--server-property", f"{key}={value}"]
+        return self.doctor(*words)
+
+    def doctor(self, *words: str) -> dict[str, Any]:
+        """The JSON of ``sev-doctor``, run by the operator."""
+        done = subprocess.run(
+            [sys.executable, "-m", "sev_driver.cmd.doctor", *words, "--json"],
+            capture_output=True,
+            text=True,
+            env=self._environment(admin=True),
+        )
+        found: dict[str, Any] = json.loads(done.stdout)
+        well = found["would_boot" if "would_boot" in found else "healthy"]
+        assert done.returncode == (0 if well else 1)
+        return found
+
+    def _environment(self, *, admin: bool = False) -> dict[str, str]:
+        """The environment of a client: of the owner, or of the operator."""
+        clouds = json.loads(self.split.cloud.layout.clouds_yaml.read_text())
+        auth = clouds["clouds"]["devcloud"]["auth"]
+        if not admin:
+            auth.update(username="owner", project_name="owners")
+        file = self.folder / ("admin.yaml" if admin else "clouds.yaml")
+        file.write_text(json.dumps(clouds))
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("OS_")}
+        return kept | {"OS_CLIENT_CONFIG_FILE": str(file), "OS_CLOUD": "devcloud"}
 
     def report(self, server: Any) -> Path:
         """The folder with the guest's report and its certificates."""
@@ -187,11 +238,18 @@ def _member(split: Split) -> openstack.connection.Connection:
 
 
 def _sev_owner(*words: str) -> str:
-    program = Path(sys.executable).with_name("sev-owner")
     done = subprocess.run(
-        [program, *words], capture_output=True, text=True, check=True, env=os.environ
+        [_program("sev-owner"), *words],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ,
     )
     return done.stdout
+
+
+def _program(name: str) -> Path:
+    return Path(sys.executable).with_name(name)
 
 
 def _status(*words: Any) -> int:

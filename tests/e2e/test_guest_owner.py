@@ -77,6 +77,66 @@ def test_host_says_what_its_owner_computes(owner: Owner, server: Any) -> None:
     assert shown.metadata["sev:launched_cpu"].split()[0] == guest_owner.CPU
 
 
+#: What the owner gives nothing to compare with.
+HOSTS_WORD = {"firmware_path", "policy", "by"}
+
+
+def test_sev_owner_shows_what_is_the_owners_and_what_the_hosts_word(
+    owner: Owner, server: Any
+) -> None:
+    status, shown = owner.show(server)
+    assert status == 0
+    assert {fact for fact, word in shown.items() if word != "yours"} == HOSTS_WORD
+    assert {shown[fact] for fact in HOSTS_WORD} == {"the host's word"}
+    status, shown = owner.show(server, policy="0x30000")
+    assert (status, shown["policy"]) == (0, "yours")
+    status, shown = owner.show(server, firmware=owner.files["other-firmware"])
+    differs = {fact for fact, word in shown.items() if word == "differs"}
+    assert (status, differs) == (1, {"digest", "firmware"})
+
+
+def test_plan_of_the_owners_server(owner: Owner, image: str) -> None:
+    plan = owner.plan(owner.inputs(owner.expect()))
+    assert plan["would_boot"], plan["findings"]
+    assert verdicts(plan)["plan.inputs"] == "pass"
+    inputs = owner.inputs(owner.expect()) | {"sev:host_data": "ab", "sev:hostdata": "1"}
+    plan = owner.plan(inputs)
+    refused = [f["seen"] for f in plan["findings"] if f["verdict"] == "fail"]
+    assert len(refused) == 2 and not plan["would_boot"]
+    # As the driver says it: of more than one fault, the user sees the first ones.
+    server = owner.boot("refused", image, inputs)
+    assert server.status == "ERROR"
+    assert any(words[:60] in server.fault["message"] for words in refused)
+    owner.split.delete(server)
+
+
+def test_plan_knows_which_host_has_the_required_firmware(owner: Owner) -> None:
+    data = owner.files["firmware"].read_bytes()
+    name = f"CUSTOM_SEV_FIRMWARE_{hashlib.sha256(data).hexdigest()[:12].upper()}"
+    trait = f"trait:{name}=required"
+    plan = owner.plan({}, "--image-property", trait)
+    assert plan["would_boot"] and verdicts(plan)["plan.firmware"] == "pass"
+    other = trait.replace(name[-12:], "0" * 12)
+    plan = owner.plan({}, "--image-property", other)
+    assert not plan["would_boot"] and verdicts(plan)["plan.firmware"] == "fail"
+
+
+def test_operator_sees_on_what_the_digest_depends(owner: Owner) -> None:
+    said = {each["id"]: each for each in owner.doctor("cloud")["findings"]}
+    data = owner.files["firmware"].read_bytes()
+    assert (
+        hashlib.sha256(data).hexdigest()[:12].upper() in said["host.firmware"]["seen"]
+    )
+    # libvirt's name of this machine's processor, which Nova reports.
+    (node,) = owner.split.connection.compute.hypervisors(details=True)
+    assert said["host.cpu"]["verdict"] == "pass"
+    assert f" on {node.name}" in said["host.cpu"]["seen"]
+
+
+def verdicts(plan: dict[str, Any]) -> dict[str, str]:
+    return {each["id"]: each["verdict"] for each in plan["findings"]}
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -161,6 +221,7 @@ def test_host_that_lies_about_its_firmware_is_found_out_by_both(
     assert server.status == "ACTIVE", server.fault
     # It says what its owner expects.
     assert server.metadata["sev:launched_digest"] == expected.measurement
+    assert owner.show(server)[0] == 0
     report = owner.report(server)
     assert expected.by_omne_attest(report) == NOT_AS_EXPECTED
     assert expected.by_go_sev_guest(report) == NOT_AS_EXPECTED

@@ -12,6 +12,7 @@
     facts                  What the APIs tell, as values, and what could not be read.
     hosts                  Hosts and their slots, as findings and as a table.
     launch_digests         Whether hosts give a guest the same launch digest.
+    owner_inputs           Launch inputs of a guest, before it is created.
     plan                   Whether a guest would boot, and where.
     report                 A cloud or a plan as text for people, and as JSON.
     unreadable_models      Images and servers whose model another Nova cannot read.

@@ -15,6 +15,7 @@ from sev_driver.domain import encryption
 from sev_driver.domain.launch_security import Policies
 from sev_driver.exceptions import printable
 from sev_driver.guest import request
+from sev_driver.guest.launch_inputs import NO_INPUTS, LaunchInputs
 from sev_driver.guest.requirements import MACHINE_TYPE, VIRTIO_SCSI, GuestRequest
 from sev_driver.nova_release import NovaRelease
 
@@ -40,14 +41,19 @@ class Sketch:
 
 
 def draw(
-    flavor: Flavor, image: request.ImageProperties, asked: GuestRequest, nova: int
+    flavor: Flavor,
+    image: request.ImageProperties,
+    asked: GuestRequest,
+    nova: int,
+    inputs: LaunchInputs = NO_INPUTS,
 ) -> Sketch:
     """Return the domain of a guest of ``flavor`` and ``image``.
 
     :param asked: what both ask for; the policies are those by default.
     :param nova: Nova's release.
+    :param inputs: what the guest's owner gives.
     """
-    launch = Policies().launch_security(asked.model)
+    launch = Policies().launch_security(asked.model, inputs)
     reselect = NovaRelease(nova).ignores_model_in_firmware_selection(asked.model)
     novas = safe_xml.render(_domain(flavor, image))
     xml = encryption.encrypt(novas, asked, launch, reselect_firmware=reselect)

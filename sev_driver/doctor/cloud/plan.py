@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sev_driver.doctor.cloud import allocation_candidates as candidates
-from sev_driver.doctor.cloud import catalog
+from sev_driver.doctor.cloud import catalog, owner_inputs
 from sev_driver.doctor.cloud.allocation_candidates import Query
 from sev_driver.doctor.cloud.compatibility import (
     FindingBuilder,
@@ -26,10 +26,17 @@ from sev_driver.doctor.cloud.facts import (
     Flavor,
     Unavailable,
 )
+from sev_driver.doctor.cloud.owner_inputs import NOTHING, ServerParts
 from sev_driver.doctor.findings import Finding, Verdict, exit_status
 from sev_driver.guest.model_selection import FLAVOR_KEY
-from sev_driver.guest.request import ImageProperties, misspelt_keys
+from sev_driver.guest.request import (
+    ImageProperties,
+    misspelt_keys,
+    parse_foreign_request,
+)
 from sev_driver.guest.requirements import GuestRequest
+from sev_driver.model import AnyModel
+from sev_driver.nova_release import NovaRelease
 from sev_driver.placement import allocations as pools
 from sev_driver.placement.allocations import SLOT
 
@@ -73,11 +80,13 @@ def run(
     image: ImageProperties | None,
     cloud: Cloud,
     answers: PlacementAnswers | Unavailable,
+    server: ServerParts = NOTHING,
 ) -> DryRun:
     """Judge a guest that is to be.
 
     :param image: None where none was named: then one that fits is taken for granted.
     :param answers: Placement's; Unread: where it was not asked, and why.
+    :param server: what the server has besides flavor and image.
     """
     subject = FindingBuilder("plan", "guest", READS)
     picture = image or fitting(flavor, cloud.nova)
@@ -92,6 +101,9 @@ def run(
     findings = list(spelling((m for m in misses if m not in refused), subject))
     foreign = catalog.foreign(flavor, picture, cloud, subject) if not request else []
     findings += foreign or _asked(subject, request, picture, image is None)
+    inputs = owner_inputs.parse(flavor, picture, server)
+    model = _model(request, flavor, picture, cloud.nova)
+    findings += owner_inputs.check(inputs, model, subject)
     if request is None:
         return DryRun(flavor, picture, cloud.nova, None, tuple(findings))
     findings += subject.violated(found)
@@ -99,10 +111,23 @@ def run(
     findings += catalog.left_out(flavor, subject)
     places: tuple[HostVerdict, ...] = ()
     if not found:
+        required = candidates.query(flavor, picture, cloud.nova).required()
+        findings += owner_inputs.check_required_firmware(required, cloud.slots, subject)
         places, finding = _hosts(flavor, picture, request, cloud, answers)
         findings.append(finding)
-    sketch = None if found else draw(flavor, picture, request, cloud.nova)
+    shown = owner_inputs.taken(inputs, model)
+    sketch = None if found else draw(flavor, picture, request, cloud.nova, shown)
     return DryRun(flavor, picture, cloud.nova, request, tuple(findings), places, sketch)
+
+
+def _model(
+    request: GuestRequest | None, flavor: Flavor, image: ImageProperties, nova: int
+) -> AnyModel | None:
+    """Return the model that would encrypt the guest, of any vendor; None: none."""
+    if request is not None:
+        return request.model
+    other = parse_foreign_request(flavor.asked, image, NovaRelease(nova))
+    return None if other is None else other.model
 
 
 def _asked(

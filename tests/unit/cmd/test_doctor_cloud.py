@@ -54,6 +54,25 @@ def test_a_plan_without_a_cloud(
     assert told in out and not err
 
 
+SNP = [*PLAN, "--property", "hw:mem_encryption_model=amd-sev-snp"]
+
+
+def test_launch_inputs_of_a_plan(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    given = [*SNP, "--server-property", "sev:host_data=user_data"]
+    assert doctor.main(given) == 1
+    told = " ".join(capsys.readouterr().out.split())
+    assert "user_data, but the server has no user data" in told
+    file = tmp_path / "init.yaml"
+    file.write_text("#cloud-config\n")
+    assert doctor.main([*given, "--user-data", str(file)]) == 0
+    assert "host_data of the server" in capsys.readouterr().out
+    file.write_bytes(bytes(49152))
+    assert doctor.main([*given, "--user-data", str(file)]) == 2
+    assert "Nova takes 49151 bytes" in capsys.readouterr().err
+
+
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert doctor.main([*PLAN, *UEFI, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["generation"] == "amd-sev"
@@ -66,6 +85,8 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
         (["plan", "--image", "x"], "name both"),
         (["plan", "--property", "x"], "'x' is not KEY=VALUE"),
         (["plan", "--property", "=x"], "'=x' is not KEY=VALUE"),
+        ([*PLAN, "--server-property", "x"], "'x' is not KEY=VALUE"),
+        ([*PLAN, "--user-data", "/absent"], "/absent cannot be read: No such file"),
     ],
 )
 def test_misuse(

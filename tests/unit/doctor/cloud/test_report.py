@@ -111,6 +111,7 @@ def test_what_was_skipped_says_why() -> None:
         ("catalog", r'"(?=half"|fits")', ["flavor", "image"]),
         ("hosts", FINDING, ["host"]),
         ("launch_digests", FINDING, ["host"]),
+        ("owner_inputs", FINDING, ["plan"]),
         ("plan", FINDING, ["plan"]),
         ("compatibility", FINDING, ["flavor", "image"]),
         ("compatibility", r"kind}\.", ["flavor", "image", "service", "host", "plan"]),
