@@ -71,6 +71,11 @@ def _archive(data: bytes) -> None:
         _judge(found)  # which has no errors left, only what is not known
 
 
+_DESCRIPTOR = b"""{
+ "interface-types": ["uefi"], "features": ["amd-sev", "amd-sev-es", "amd-sev-snp"],
+ "mapping": {"device": "memory", "filename": "/OVMF.fd"},
+ "targets": [{"architecture": "x86_64", "machines": ["pc-q35-*"]}]}"""
+
 #: What a host's archive holds, with answers that make sense.
 _ANSWERS: dict[str, tuple[bytes, ...]] = {
     "asked/nova/files": (
@@ -112,7 +117,14 @@ _ANSWERS: dict[str, tuple[bytes, ...]] = {
     "folders/sys/module": (b'["kvm_amd"]', b"[[]]"),
     "folders/sys/bus/pci/drivers/ccp": (b'["0000:01:00.1"]', b'["../../etc"]'),
     "folders/usr/share/qemu/firmware": (b'["50.json"]', b'["../../../etc/shadow", ""]'),
-    "files/usr/share/qemu/firmware/50.json": (b"{}", b'{"mapping": 1}'),
+    "files/usr/share/qemu/firmware/50.json": (_DESCRIPTOR, b"{}", b'{"mapping": 1}'),
+    "status/OVMF.fd": (b'["-", 420, "root", "root"]',),
+    "asked/guest-firmware/OVMF.fd": (
+        b'["%s", true, ["amd-sev-snp"]]' % (b"ab" * 32),
+        b'["\\u001b[2J\\n", false, []]',
+        b'["ab", 1, []]',
+        b'["ab", true, [[], {}, null]]',
+    ),
     "folders/sys/kernel/iommu_groups": (b'["0", "/etc"]',),
     "folders/sys/class/iommu": (b'["ivhd0"]',),
     "status/dev/sev": (b'["c", 384, "root", "root\\u001b[2J\\n"]', b'["c", true, 1]'),
