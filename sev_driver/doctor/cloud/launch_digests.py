@@ -38,11 +38,7 @@ def firmwares(slots: CloudSlots) -> dict[str, str]:
 
     A host is missing if its guest firmware is unknown.
     """
-    return {
-        pool.root: pool.firmware
-        for pool in slots.pools
-        if pool.model is SEV_SNP and pool.firmware
-    }
+    return {pool.root: pool.firmware for pool in slots.pools if pool.firmware}
 
 
 def _firmware(hosts: list[str], known: Mapping[str, str]) -> Finding:

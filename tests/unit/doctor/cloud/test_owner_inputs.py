@@ -72,7 +72,10 @@ FINE = ["pass inputs", "skip inputs-on-host"]
             run({"sev:policy": "0xb0000"}),
             ["pass inputs", "warn allow-debug", "skip inputs-on-host"],
         ),
-        (run(SIGNED), ["pass inputs", "warn host-policy", "skip inputs-on-host"]),
+        *(
+            (run(signed), ["pass inputs", "warn host-policy", "skip inputs-on-host"])
+            for signed in (SIGNED, OTHER_POLICY)
+        ),
     ],
 )
 def test_inputs(plan: dry_run.DryRun, expected: list[str]) -> None:
