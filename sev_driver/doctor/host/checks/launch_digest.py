@@ -4,16 +4,13 @@
 
 from __future__ import annotations
 
-from sev_driver.doctor.host.checks.nova import CPUS_WITHOUT_SNP, setting, where_read
+from sev_driver.doctor.host.checks.nova import where_read
 from sev_driver.doctor.host.checks.slots import not_here
 from sev_driver.doctor.host.evidence import Evidence
-from sev_driver.doctor.host.tree import Outcome, check, passed, skipped, warned
+from sev_driver.doctor.host.tree import Outcome, check, passed, skipped
 from sev_driver.exceptions import DetectionError
 from sev_driver.host.guest_cpu import GuestCpu, guest_cpu
 from sev_driver.model import SEV_SNP, MemoryEncryptionModel
-
-#: The oldest model that the secure processor accepts, of any generation.
-_OLDEST_MODEL = "EPYC-v4"
 
 
 @check(
@@ -39,12 +36,10 @@ def launch_digest(evidence: Evidence, model: MemoryEncryptionModel) -> Outcome:
     except DetectionError as error:
         return skipped(f"cpu_mode is {mode}, and on this host {error}")
     seen = f"cpu_mode is {mode}" if option else f"cpu_mode is unset, and so {mode}"
-    return warned(
-        f"{seen}: guests have {cpu.model} with signature {cpu.signature:#x} here, and "
-        f"on a host of another generation another one, with another launch digest",
-        f"if owners check it, and hosts are of different generations, "
-        f"{setting(evidence, 'libvirt', 'cpu_mode', 'custom')}, and cpu_models to a "
-        f"model that all of them have, such as {_suggested(evidence)}",
+    # That is Nova's default, and nothing is wrong if all hosts are alike.
+    return passed(
+        f"it depends on the host: {seen}, and guests have {cpu.model} with signature "
+        f"{cpu.signature:#x} here; sev-doctor cloud says which hosts differ"
     )
 
 
@@ -52,14 +47,6 @@ def _cpu(evidence: Evidence, mode: str) -> GuestCpu:
     facts = evidence.full_facts
     host_model = facts.domain.host_model if facts.domain else None
     return guest_cpu(mode, None, host_model, facts.system.processor)
-
-
-def _suggested(evidence: Evidence) -> str:
-    domain = evidence.facts.domain
-    name = domain.host_model if domain else None
-    if name is None or name in CPUS_WITHOUT_SNP:
-        return _OLDEST_MODEL
-    return name
 
 
 def _custom(evidence: Evidence) -> Outcome:

@@ -43,7 +43,7 @@ _AMD_MODELS = re.compile(
 
 #: CPU models of QEMU with CPUID leaves that the secure processor rejects. Whether it
 #: does for the first versions of EPYC-Rome and EPYC-Milan is not known.
-CPUS_WITHOUT_SNP = frozenset({"EPYC", "EPYC-IBPB", "EPYC-v1", "EPYC-v2", "EPYC-v3"})
+_CPUS_WITHOUT_SNP = frozenset({"EPYC", "EPYC-IBPB", "EPYC-v1", "EPYC-v2", "EPYC-v3"})
 
 #: A line that sev-driver-link sets off: the error, and then commands.
 _SET_OFF = re.compile(r"^ {4}(\S.*)$", re.MULTILINE)
@@ -232,7 +232,7 @@ def cpu_mode(evidence: Evidence, model: MemoryEncryptionModel) -> Outcome:
             setting(evidence, "libvirt", "cpu_mode", "host-model")
             + "; or name an EPYC in cpu_models",
         )
-    old = [n.strip() for n in models.split(",") if n.strip() in CPUS_WITHOUT_SNP]
+    old = [n.strip() for n in models.split(",") if n.strip() in _CPUS_WITHOUT_SNP]
     if value == "custom" and old and model is MemoryEncryptionModel.AMD_SEV_SNP:
         return warned(
             f"[libvirt] cpu_models has {', '.join(old)}: the secure processor rejects "
