@@ -30,6 +30,7 @@ import tempest_results as results
 import tempest_venv
 from tempest_program import TempestError
 
+from devcloud import linux_guest
 from devcloud.multinode.testing import MultinodeFixture, Slots
 from devcloud.settings import DRIVER
 
@@ -67,6 +68,9 @@ def main(argv: Sequence[str]) -> int:
     options = _parser().parse_args(argv)
     if os.geteuid() != 0:
         print("tempest: a cloud needs root, for namespaces", file=sys.stderr)
+        return 2
+    if linux_guest.disk() is None:
+        print(f"tempest: its guests need a Linux: {linux_guest.reason()}")
         return 2
     # The cloud ends with this process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
