@@ -93,7 +93,12 @@ def sections(
         "compute": _compute(len(settings.nodes), parts),
         "compute-feature-enabled": _features(has_volumes=has_volumes),
         "image": QUICK,
-        "volume": {**QUICK, "volume_type": cinder.BACK_ENDS[0]},
+        "volume": {
+            **QUICK,
+            # The name of the service in the cloud's catalog.
+            "catalog_type": "volumev3",
+            "volume_type": cinder.BACK_ENDS[0],
+        },
     }
 
 
