@@ -209,6 +209,16 @@ class CloudFixture(fixtures.Fixture):
         """
         return self.follow(server, self.ask(server, action, parameters))
 
+    def do(self, server: Any, action: str, parameters: Any = None) -> Any:
+        """Have an action done to a server that must succeed; return the server.
+
+        :raises AssertionError: Nova could not do it; its words say why.
+        """
+        outcome = self.act(server, action, parameters)
+        if outcome.result != "Success":
+            raise AssertionError(f"{server.name}, {action}: {outcome.details}")
+        return outcome.server
+
     def ask(self, server: Any, action: str, parameters: Any = None) -> str:
         """Ask for a server's action, once Nova is done with any of its own.
 

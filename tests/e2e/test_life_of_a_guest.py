@@ -36,13 +36,6 @@ def server(
     return guest
 
 
-def do(cloud: CloudFixture, server: Any, action: str, parameters: Any = None) -> Any:
-    """The server, after an action that succeeded."""
-    outcome = cloud.act(server, action, parameters)
-    assert outcome.result == "Success", outcome.details
-    return outcome.server
-
-
 def assert_encrypted(cloud: CloudFixture, server: Any, status: str = "ACTIVE") -> None:
     assert cloud.connection.compute.get_server(server).status == status
     domain = cloud.domain(server)
@@ -87,7 +80,7 @@ def test_soft_reboot(cloud: CloudFixture, server: Any) -> None:
 
 def test_hard_reboot(cloud: CloudFixture, server: Any) -> None:
     before = cloud.virsh("domid", server.instance_name)
-    do(cloud, server, "reboot", {"type": "HARD"})
+    cloud.do(server, "reboot", {"type": "HARD"})
     assert cloud.virsh("domid", server.instance_name) != before
     assert_encrypted(cloud, server)
 
@@ -101,16 +94,16 @@ def test_a_reboot_that_the_guest_asks_for(cloud: CloudFixture, server: Any) -> N
 
 
 def test_stop_and_start(cloud: CloudFixture, server: Any) -> None:
-    do(cloud, server, "os-stop")
+    cloud.do(server, "os-stop")
     assert_off(cloud, server, "SHUTOFF", slots=1)
-    do(cloud, server, "os-start")
+    cloud.do(server, "os-start")
     assert_encrypted(cloud, server)
 
 
 def test_pause_and_unpause(cloud: CloudFixture, server: Any) -> None:
-    do(cloud, server, "pause")
+    cloud.do(server, "pause")
     assert_encrypted(cloud, server, "PAUSED")
-    do(cloud, server, "unpause")
+    cloud.do(server, "unpause")
     assert_encrypted(cloud, server)
 
 
@@ -118,7 +111,7 @@ def test_snapshot_of_the_disk(
     cloud: CloudFixture, server: Any, encrypted_flavor: str
 ) -> None:
     before = cloud.virsh("domid", server.instance_name)
-    do(cloud, server, "createImage", {"name": "snapshot"})
+    cloud.do(server, "createImage", {"name": "snapshot"})
     image = cloud.connection.image.find_image("snapshot")
     assert image.status == "active"
     assert image.properties["hw_firmware_type"] == "uefi"
@@ -137,32 +130,32 @@ def test_snapshot_of_the_disk(
 
 
 def test_rebuild(cloud: CloudFixture, server: Any, uefi_image: str) -> None:
-    do(cloud, server, "rebuild", {"imageRef": uefi_image})
+    cloud.do(server, "rebuild", {"imageRef": uefi_image})
     assert_encrypted(cloud, server)
 
 
 def test_shelve_and_unshelve(cloud: CloudFixture, server: Any) -> None:
-    do(cloud, server, "shelve")
+    cloud.do(server, "shelve")
     assert_off(cloud, server, "SHELVED_OFFLOADED", slots=0)
-    do(cloud, server, "unshelve")
+    cloud.do(server, "unshelve")
     assert_encrypted(cloud, server)
 
 
 def test_rescue_by_an_ordinary_image_and_unrescue(
     cloud: CloudFixture, server: Any, bios_image: str
 ) -> None:
-    do(cloud, server, "rescue", {"rescue_image_ref": bios_image})
+    cloud.do(server, "rescue", {"rescue_image_ref": bios_image})
     assert_encrypted(cloud, server, "RESCUE")
     assert "disk.rescue" in cloud.virsh("domblklist", server.instance_name)
-    do(cloud, server, "unrescue")
+    cloud.do(server, "unrescue")
     assert_encrypted(cloud, server)
     assert "disk.rescue" not in cloud.virsh("domblklist", server.instance_name)
 
 
 def test_rescue_by_its_own_image_and_unrescue(cloud: CloudFixture, server: Any) -> None:
-    do(cloud, server, "rescue")
+    cloud.do(server, "rescue")
     assert_encrypted(cloud, server, "RESCUE")
-    do(cloud, server, "unrescue")
+    cloud.do(server, "unrescue")
     assert_encrypted(cloud, server)
 
 
@@ -174,7 +167,7 @@ def test_a_flavor_that_asks_no_more(
     flavor = compute.get_flavor(encrypted_flavor)
     compute.delete_flavor_extra_specs_property(flavor, "hw:mem_encryption")
     try:
-        do(cloud, server, "reboot", {"type": "HARD"})
+        cloud.do(server, "reboot", {"type": "HARD"})
     finally:
         compute.create_flavor_extra_specs(flavor, {"hw:mem_encryption": "true"})
     assert_encrypted(cloud, server)
@@ -185,16 +178,16 @@ def test_resize_on_the_same_host(
 ) -> None:
     other = cloud.make_flavor("encrypted-too", hw__mem_encryption="true")
 
-    resized = do(cloud, server, "resize", {"flavorRef": other})
+    resized = cloud.do(server, "resize", {"flavorRef": other})
     assert resized.status == "VERIFY_RESIZE"
     # The old one's is kept until the user has made up his mind.
     assert cloud.usage() == {PROVIDER: 2}
-    do(cloud, server, "revertResize")
+    cloud.do(server, "revertResize")
     assert_encrypted(cloud, server)
 
-    do(cloud, server, "resize", {"flavorRef": other})
+    cloud.do(server, "resize", {"flavorRef": other})
     assert cloud.domain(server).launch_security == "sev"
-    do(cloud, server, "confirmResize")
+    cloud.do(server, "confirmResize")
     assert_encrypted(cloud, server)
 
 
@@ -206,5 +199,5 @@ def test_a_restart_of_libvirtd_with_the_guest_running(
     assert cloud.virsh("domid", server.instance_name) == before
     assert_encrypted(cloud, server)
     # Nova has lost its connection, and makes a new one.
-    do(cloud, server, "reboot", {"type": "HARD"})
+    cloud.do(server, "reboot", {"type": "HARD"})
     assert_encrypted(cloud, server)

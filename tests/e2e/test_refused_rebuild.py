@@ -9,11 +9,6 @@ from lab import PROVIDER, eventually
 from devcloud.testing import CloudFixture
 
 
-def do(cloud: CloudFixture, server: Any, action: str, parameters: Any = None) -> None:
-    outcome = cloud.act(server, action, parameters)
-    assert outcome.result == "Success", (action, outcome.details)
-
-
 def held(cloud: CloudFixture, server: Any) -> dict[str, dict[str, int]]:
     """Return what a server holds in Placement, by the providers' uuids."""
     answer = cloud.connection.placement.get(f"/allocations/{server.id}").json()
@@ -47,17 +42,17 @@ def test_an_encrypted_server_lives_on_after_a_refused_rebuild(
     assert held(cloud, server) == before
     assert_encrypted(cloud, server)
 
-    do(cloud, server, "reboot", {"type": "HARD"})
+    cloud.do(server, "reboot", {"type": "HARD"})
     assert cloud.virsh("domid", server.instance_name) != domain
     assert_encrypted(cloud, server)
-    do(cloud, server, "os-stop")
-    do(cloud, server, "os-start")
+    cloud.do(server, "os-stop")
+    cloud.do(server, "os-start")
     assert_encrypted(cloud, server)
-    do(cloud, server, "rescue", {"rescue_image_ref": bios_image})
-    do(cloud, server, "unrescue")
+    cloud.do(server, "rescue", {"rescue_image_ref": bios_image})
+    cloud.do(server, "unrescue")
     assert_encrypted(cloud, server)
-    do(cloud, server, "shelve")
-    do(cloud, server, "unshelve")
+    cloud.do(server, "shelve")
+    cloud.do(server, "unshelve")
     assert_encrypted(cloud, server)
     cloud.delete(server)
     eventually("nothing is left", lambda: cloud.usage() == {PROVIDER: 0})
@@ -75,7 +70,7 @@ def test_a_plain_server_stays_plain_after_a_refused_rebuild(
         assert refused.result == "Error"
         assert "the server has no slot in Placement" in refused.details
         assert held(cloud, server) == before
-    do(cloud, server, "reboot", {"type": "HARD"})
+    cloud.do(server, "reboot", {"type": "HARD"})
     domain = cloud.domain(server)
     assert domain.launch_security is None
     assert "q35" not in domain.machine

@@ -9,8 +9,7 @@ from lab import Lab, eventually
 
 
 def starts_again(lab: Lab, server: Any) -> None:
-    outcome = lab.act(server, "os-start")
-    assert outcome.result == "Success", outcome.details
+    lab.do(server, "os-start")
     assert lab.domain(server).launch_security == "sev"
     truth.settles(lab, allocated=1, running=1)
 
