@@ -17,8 +17,8 @@ from devcloud.simhost.settings import HostSettings
 _CODE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
 _VARIABLES = "/usr/share/OVMF/OVMF_VARS_4M.fd"
 _STATELESS = "/usr/share/ovmf/OVMF.fd"
-#: What halting firmware replaces.
-IMAGES = (_CODE, _STATELESS)
+#: What halting firmware replaces, below /usr/share.
+IMAGES = ("OVMF/OVMF_CODE_4M.fd", "ovmf/OVMF.fd")
 #: Where a processor begins, from the end of its firmware (AMD64 Architecture
 #: Programmer's Manual, volume 2, 14.1.5).
 _RESET_VECTOR = 16
@@ -46,13 +46,14 @@ def descriptors(settings: HostSettings) -> dict[str, str]:
     return {name: json.dumps(value, indent=2) + "\n" for name, value in found.items()}
 
 
-def halting(size: int) -> bytes:
-    """Return firmware of ``size`` bytes that halts the processor at once.
+def halting(image: bytes) -> bytes:
+    """Return the same firmware, but it halts the processor at once.
 
-    Before that it writes two bytes to the serial port, for tests of consoles.
-    Interrupts are off after a reset, so that nothing wakes it.
+    What it says of itself, such as where the hashes of a kernel go, stays. Before the
+    halt it writes two bytes to the serial port, for tests of consoles. Interrupts are
+    off after a reset, so that nothing wakes the processor.
     """
-    return bytes(size - _RESET_VECTOR) + _HALT.ljust(_RESET_VECTOR, b"\0")
+    return image[:-_RESET_VECTOR] + _HALT.ljust(_RESET_VECTOR, b"\0")
 
 
 _FLASH = {

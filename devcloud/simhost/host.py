@@ -42,8 +42,6 @@ class SimulatedHost(PrivateLibvirt):
     def _mount_more(self) -> None:
         Path(FIRMWARE).mkdir(parents=True, exist_ok=True)
         mounts.bind(self.layout.firmware, FIRMWARE)
-        if self.settings.halting_firmware:
-            self._halt_guests()
         devices = ("kvm", "sev") if self.settings.has_device else ("kvm",)
         mounts.private_devices(extra=devices)
         mounts.bind(self.layout.cpuinfo, "/proc/cpuinfo")
@@ -58,11 +56,11 @@ class SimulatedHost(PrivateLibvirt):
         if self.settings.misc_cgroup:
             mounts.bind(self.layout.control_group, CONTROL_GROUP)
 
-    def _halt_guests(self) -> None:
-        for number, path in enumerate(firmware.IMAGES):
-            file = self.layout.state / f"halting-{number}.fd"
-            file.write_bytes(firmware.halting(Path(path).stat().st_size))
-            mounts.bind(file, path)
+    def _mount_last(self) -> None:
+        if self.settings.halting_firmware:
+            for name in firmware.IMAGES:
+                for target in self.userland.shown(Path("/usr/share", name)):
+                    mounts.bind(self._image(name), target)
 
     def libvirtd_command(self) -> tuple[list[str], dict[str, str]]:
         command, environment = super().libvirtd_command()
@@ -112,6 +110,7 @@ class SimulatedHost(PrivateLibvirt):
         for name, on in parameters.items():
             write(self.layout.parameters / name, "Y\n" if on else "N\n")
         self._write_firmware()
+        self._write_images()
         platform = Platform(
             **parameters,
             min_asid=self.settings.min_asid,
@@ -146,6 +145,18 @@ class SimulatedHost(PrivateLibvirt):
         for file in folder.iterdir():
             if file.name not in wanted:
                 file.unlink()
+
+    def _write_images(self) -> None:
+        """In place, where they are mounted: a live host can get the real ones back."""
+        for name in firmware.IMAGES:
+            file = self._image(name)
+            if self.settings.halting_firmware or file.exists():
+                image = self.userland.share(name).read_bytes()
+                halts = self.settings.halting_firmware
+                file.write_bytes(firmware.halting(image) if halts else image)
+
+    def _image(self, name: str) -> Path:
+        return self.layout.state / Path(name).name
 
 
 class RealHost(PrivateLibvirt):

@@ -57,9 +57,13 @@ class PrivateLibvirt:
         self._mount_more()
         # A copy of all mounts, so the last one.
         self.userland.mount()
+        self._mount_last()
 
     def _mount_more(self) -> None:
         """What a kind of host has beyond libvirt's folders."""
+
+    def _mount_last(self) -> None:
+        """What a kind of host has in place of files of its userland."""
 
     @cached_property
     def userland(self) -> Userland:

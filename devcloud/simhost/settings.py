@@ -48,7 +48,8 @@ class HostSettings:
     # What they are given instead by a host that lies about it; "" for an honest host.
     other_snp_firmware: str = ""
     # Whether guests with UEFI halt at their first instruction. Firmware takes seconds
-    # of a core under emulation: for tests that do not look into the guest.
+    # of a core under emulation: for tests that do not look into the guest. A live host
+    # that began with it can be given the real one, and back.
     halting_firmware: bool = False
     # Whether the kernel's misc control group is there, which counts the ASIDs.
     misc_cgroup: bool = False
@@ -77,11 +78,6 @@ class HostSettings:
             )
         self._check_range("cbitpos", 32, 63)
         self._check_range("reduced_phys_bits", 1, 63)
-        if self.halting_firmware and self.distribution:
-            raise SettingsError(
-                f"halting_firmware is for this machine's own firmware, not for that of "
-                f"distribution={self.distribution!r}."
-            )
         self._check_ports("remote_display_port", 5900)
         self._check_ports("migration_port", 1)
 

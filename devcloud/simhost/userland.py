@@ -54,6 +54,10 @@ class Userland:
         """Where a file of /usr/share lies, for a process outside of the host's root."""
         return Path("/usr/share", name)
 
+    def shown(self, path: Path) -> list[Path]:
+        """Where processes in the host's root and outside of it find a file."""
+        return [path]
+
     def command(self, command: list[str]) -> list[str]:
         """The same command, run in the host's root."""
         return command
@@ -84,6 +88,9 @@ class UnpackedUserland(Userland):
 
     def share(self, name: str) -> Path:
         return self.usr / "share" / name
+
+    def shown(self, path: Path) -> list[Path]:
+        return [path, self.root / path.relative_to("/")]
 
     def command(self, command: list[str]) -> list[str]:
         chroot = str(super().program("chroot"))

@@ -172,14 +172,34 @@ def test_each_generation_that_is_on_has_a_firmware(settings, names):
 
 
 def test_halting_firmware_ends_with_a_halt_where_the_processor_begins():
-    image = firmware.halting(0x20000)
+    real = bytes(range(256)) * 0x200
+    image = firmware.halting(real)
     assert len(image) == 0x20000
+    assert image[:-16] == real[:-16], "what it says of itself"
     assert image[-16:].rstrip(b"\0").endswith(bytes.fromhex("f4 eb fd"))
 
 
-def test_halting_firmware_is_not_for_another_distribution():
-    with pytest.raises(SettingsError, match="halting_firmware"):
-        HostSettings(halting_firmware=True, distribution="trixie")
+def test_a_live_host_can_be_given_real_firmware_and_halting_one(monkeypatch, tmp_path):
+    for name in firmware.IMAGES:
+        (tmp_path / "share" / name).parent.mkdir(parents=True)
+        (tmp_path / "share" / name).write_bytes(b"real".ljust(64))
+    share = tmp_path / "share"
+    monkeypatch.setattr(userland.Userland, "share", lambda _, name: share / name)
+    host = SimulatedHost(HostSettings(halting_firmware=True), tmp_path / "host")
+    host.set()
+    mounted = tmp_path / "host" / "OVMF_CODE_4M.fd"
+    inode = mounted.stat().st_ino
+    assert b"\xf4\xeb\xfd" in mounted.read_bytes()
+    host.set(halting_firmware=False)
+    assert mounted.read_bytes() == b"real".ljust(64)
+    host.set(halting_firmware=True)
+    assert b"\xf4\xeb\xfd" in mounted.read_bytes()
+    assert mounted.stat().st_ino == inode, "a mount shows the file, not its name"
+
+
+def test_a_host_of_its_own_firmware_copies_none(tmp_path):
+    SimulatedHost(HostSettings(), tmp_path).set()
+    assert not list(tmp_path.rglob("OVMF*.fd"))
 
 
 def test_a_distribution_that_nobody_unpacked_is_named(tmp_path):

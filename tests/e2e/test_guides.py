@@ -4,6 +4,7 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from console_blocks import SOURCE, TREE, Shell, commands
@@ -28,7 +29,8 @@ IN_A_CLOUD = [page for page, scene in SCENES.items() if scene == "cloud"]
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudFixture]:
-    with CloudFixture(tmp_path_factory.mktemp("guides"), max_asid=15) as fixture:
+    host: dict[str, Any] = {"max_asid": 15, "halting_firmware": True}
+    with CloudFixture(tmp_path_factory.mktemp("guides"), **host) as fixture:
         yield fixture
 
 
@@ -89,6 +91,9 @@ def test_in_a_cloud(page: str, cloud: CloudFixture, tmp_path: Path) -> None:
             pytest.skip(linux_guest.reason())
         (tmp_path / ".venv").mkdir()
         (tmp_path / ".venv" / "linux-guest").symlink_to(linux_guest.FOLDER)
+    (host,) = cloud.cloud.hosts
+    # Its Linux wants to be started.
+    host.set(halting_firmware=page != "first-guest.rst")
     places = {
         LOG: cloud.cloud.layout.log("nova"),
         "/etc/nova/nova.conf": cloud.cloud.layout.etc("nova") / "nova.conf",
@@ -115,7 +120,8 @@ def test_in_a_cloud(page: str, cloud: CloudFixture, tmp_path: Path) -> None:
 def test_on_two_hosts(tmp_path: Path) -> None:
     (page,) = (page for page, scene in SCENES.items() if scene == "two hosts")
     nova = {"DEFAULT": {"update_resources_interval": "1"}}
-    with MultinodeFixture(tmp_path / "cloud", nova=nova, max_asid=3) as cloud:
+    host: dict[str, Any] = {"max_asid": 3, "halting_firmware": True}
+    with MultinodeFixture(tmp_path / "cloud", nova=nova, **host) as cloud:
         flavor = cloud.make_flavor("m1.sev", hw__mem_encryption="true")
         image = cloud.make_image("uefi", hw_firmware_type="uefi")
         for name in ("web1", "web2"):
