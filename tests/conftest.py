@@ -32,16 +32,47 @@ FOLDERS = {
 }
 
 
+#: Fixtures that are clouds for all files of a folder.
+CLOUDS = ("the_cloud", "the_lab")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     for name, what in FOLDERS.items():
         config.addinivalue_line("markers", f"{name}: {what}")
+    # Where pytest-xdist is not installed.
+    config.addinivalue_line("markers", "xdist_group: tests for one process")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    groups = groups_of_files(items)
     for item in items:
         folder = item.path.relative_to(HERE).parts[0]
         if folder in FOLDERS:
             item.add_marker(folder)
+        item.add_marker(pytest.mark.xdist_group(groups[item.path]))
+
+
+def groups_of_files(items: list[pytest.Item]) -> dict[Path, str]:
+    """Return where each file runs with ``--dist=loadgroup``.
+
+    The files that share a cloud run in one process: two would have two of it.
+    """
+    groups: dict[Path, str] = {}
+    for item in items:
+        file = item.path.relative_to(HERE)
+        groups.setdefault(item.path, str(file))
+        for name in CLOUDS:
+            if name in getattr(item, "fixturenames", ()):
+                groups[item.path] = f"{file.parts[0]}/{name}"
+    return groups
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    # The group, which no command line takes as part of a test's name.
+    name, _, group = report.nodeid.rpartition("@")
+    if name and not group.endswith("]"):
+        report.nodeid = name
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -32,8 +32,8 @@ import release_venv
 LOGS = bootstrap.VENV / "tests"
 LONGEST_LINE = 4096
 CLOUDS = ("tests/e2e", "tests/faults")
-#: Two clouds, each for all tests of a file: they share it.
-AT_ONCE = ("--numprocesses=2", "--dist=loadfile", "--verbose")
+#: Two clouds, each for all tests that share it: tests/conftest.py says which do.
+AT_ONCE = ("--numprocesses=2", "--dist=loadgroup", "--verbose")
 #: The lane of clouds is the longest, and uses a core only now and then: then it goes
 #: first.
 BEHIND = ("nice", "-n", "5")

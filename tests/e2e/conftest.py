@@ -30,7 +30,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudFixture]:
+def cloud(the_cloud: CloudFixture) -> CloudFixture:
+    return the_cloud
+
+
+@pytest.fixture(scope="session")
+def the_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudFixture]:
     """One cloud for all tests that do not mind who else is in it."""
     nova = {
         "DEFAULT": {"allow_resize_to_same_host": "true"},

@@ -2,8 +2,10 @@
 
 """tools/all_tests.py: pytest and the older releases beside each other."""
 
+import importlib.util
 import os
 import sys
+import types
 from pathlib import Path
 from types import ModuleType
 
@@ -155,3 +157,28 @@ def test_an_earlier_run_is_forgotten(
         lane = all_tests.Lane.of_pytest("some", PYTEST, str(path))
         assert all_tests.run(lane) == status
     assert not all_tests.once_more.failed(lane.cache)
+
+
+def test_files_that_share_a_cloud_run_in_one_process() -> None:
+    spec = importlib.util.spec_from_file_location("all", ROOT / "tests/conftest.py")
+    assert spec and spec.loader
+    conftest = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(conftest)
+    used = {
+        "e2e/test_a.py": [["tmp_path"], ["the_lab", "lab"]],
+        "e2e/test_b.py": [["the_lab"]],
+        "e2e/test_c.py": [["cloud"]],
+        "faults/test_a.py": [["the_lab"]],
+    }
+    items = [
+        types.SimpleNamespace(path=conftest.HERE / name, fixturenames=fixtures)
+        for name, tests in used.items()
+        for fixtures in tests
+    ]
+    found = conftest.groups_of_files(items)
+    assert {str(path.relative_to(conftest.HERE)): to for path, to in found.items()} == {
+        "e2e/test_a.py": "e2e/the_lab",
+        "e2e/test_b.py": "e2e/the_lab",
+        "e2e/test_c.py": "e2e/test_c.py",
+        "faults/test_a.py": "faults/the_lab",
+    }
