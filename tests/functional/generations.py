@@ -4,7 +4,9 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
+import nova_cloud
 import novas
 from nova_cloud import COMPUTE, UEFI, Cloud
 
@@ -52,3 +54,20 @@ def start(cloud: Cloud, name: str = COMPUTE) -> str:
         name, libvirt_version=11_003_000, qemu_version=10_000_000
     )
     return host
+
+
+@contextlib.contextmanager
+def cloud(*hosts: str, es_slots: int, **options: Any) -> Iterator[Cloud]:
+    """Yield a cloud whose computes know every model.
+
+    :param hosts: names of its computes
+    :param es_slots: how many slots of each are of SEV-ES
+    :param options: of nova.conf, in the group DEFAULT
+    """
+    with nova_cloud.cloud(compute=False) as running:
+        running.flags(num_sev_es_guests=es_slots, group="sev")
+        running.flags(**options)
+        with switched_on(running, SEV, ES, SNP):
+            for name in hosts:
+                start(running, name)
+            yield running

@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import generations
-import nova_cloud
 import pytest
-from generations import ES, IMAGES, SEV, SNP, asking
+from generations import ES, IMAGES, SNP, asking
 from nova_cloud import (
     ASKED_BY_FLAVOR,
     ASKED_BY_IMAGE,
@@ -29,12 +28,8 @@ SLOT = "MEM_ENCRYPTION_CONTEXT"
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Cloud]:
-    with nova_cloud.cloud(compute=False) as cloud:
-        cloud.flags(num_sev_es_guests=5, group="sev")
-        with generations.switched_on(cloud, SEV, ES, SNP):
-            for name in (COMPUTE, OTHER):
-                generations.start(cloud, name)
-            yield cloud
+    with generations.cloud(COMPUTE, OTHER, es_slots=5) as cloud:
+        yield cloud
 
 
 @pytest.fixture(autouse=True)

@@ -26,12 +26,9 @@ SLOTS = {SEV: 100, ES: 2, SNP: 13}
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Cloud]:
-    with nova_cloud.cloud(compute=False) as cloud:
-        cloud.flags(num_sev_es_guests=SLOTS[ES], group="sev")
-        cloud.flags(allow_resize_to_same_host=True)
-        with generations.switched_on(cloud, *SLOTS):
-            generations.start(cloud)
-            yield cloud
+    options = {"allow_resize_to_same_host": True}
+    with generations.cloud(COMPUTE, es_slots=SLOTS[ES], **options) as cloud:
+        yield cloud
 
 
 def pool(cloud: Cloud, model: MemoryEncryptionModel) -> tuple[int, int]:

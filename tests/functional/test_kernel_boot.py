@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import generations
-import nova_cloud
 import ovmf_file
 import pytest
 from generations import ES, IMAGES, SEV, SNP, asking
-from nova_cloud import Cloud, find, instance_of
+from nova_cloud import COMPUTE, Cloud, find, instance_of
 
 from sev_driver.compute import kernel_boot
 from sev_driver.compute.verdict import KernelBoot
@@ -21,11 +20,8 @@ NO_PLACE = "has no place for the hash of the image's kernel"
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Cloud]:
-    with nova_cloud.cloud(compute=False) as cloud:
-        cloud.flags(num_sev_es_guests=2, group="sev")
-        with generations.switched_on(cloud, SEV, ES, SNP):
-            generations.start(cloud)
-            yield cloud
+    with generations.cloud(COMPUTE, es_slots=2) as cloud:
+        yield cloud
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import generations
 import nova_cloud
 import owners_keys
 import pytest
-from generations import ES, IMAGES, SEV, SNP, asking
+from generations import ES, IMAGES, SNP, asking
 from nova.compute import power_state
 from nova.tests.fixtures import libvirt as libvirt
 from nova.virt.libvirt import guest as libvirt_guest
@@ -31,16 +31,14 @@ SAID = "sev:host_data of the server has 31 bytes, but AMD SEV-SNP takes 32 bytes
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Cloud]:
     with (
-        nova_cloud.cloud(compute=False) as cloud,
+        generations.cloud(
+            nova_cloud.COMPUTE, es_slots=2, allow_resize_to_same_host=True
+        ) as cloud,
         pytest.MonkeyPatch.context() as patch,
     ):
-        cloud.flags(num_sev_es_guests=2, group="sev")
-        cloud.flags(allow_resize_to_same_host=True)
         move_no_disks(patch)
         nova_cloud.cast_resizes(patch)
-        with generations.switched_on(cloud, SEV, ES, SNP):
-            generations.start(cloud)
-            yield cloud
+        yield cloud
 
 
 def launched(cloud: Cloud) -> tuple[str | None, str | None]:

@@ -34,15 +34,11 @@ REFUSED = "the guest has {}, but Nova's record of its image asks for the weaker 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Cloud]:
     with (
-        nova_cloud.cloud(compute=False) as cloud,
+        generations.cloud(COMPUTE, OTHER, es_slots=5) as cloud,
         pytest.MonkeyPatch.context() as patch,
-        generations.switched_on(cloud, SEV, ES, SNP),
     ):
         nova_cloud.move_no_disks(patch)
         nova_cloud.cast_resizes(patch)
-        cloud.flags(num_sev_es_guests=5, group="sev")
-        for host in (COMPUTE, OTHER):
-            generations.start(cloud, host)
         cloud.add_trait(OTHER, ELSEWHERE)
         yield cloud
 
