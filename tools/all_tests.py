@@ -48,10 +48,11 @@ WITHOUT_CLOUD = (
 )
 #: The newest is the one that pytest has here. Of the others the oldest, which differs
 #: most, and the last one whose API knows no model. By release the stages of
-#: tools/releases.py; make test-releases takes all of both.
+#: tools/releases.py; make test-releases takes all of both. For Nova's own tests of SEV
+#: the two are alike: they find our slots in the same way.
 OLDER = {
     release_venv.RELEASES[0]: ("short", "ours", "guests"),
-    31: ("ours", "guests"),
+    31: ("guests",),
 }
 RELEASES = str(Path(__file__).with_name("releases.py"))
 _COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped)")
