@@ -31,6 +31,7 @@ TDX = ForeignModel.INTEL_TDX
         (None, SEV, True),
         (SEV, SEV, False),
         (SEV, ES, True),
+        (SEV, SNP, True),
         (ES, SNP, True),
         (SNP, ES, False),
         (SNP, TDX, True),

@@ -33,7 +33,7 @@ from machine_kinds import FLAVORS, IMAGES, RESCUE_IMAGES
 from machine_world import HOSTS, OURS, PromiseBroken, Server, World
 
 #: Examples, each of so many steps. One step takes half a second.
-EXAMPLES = int(os.environ.get("EXAMPLES", "6"))
+EXAMPLES = int(os.environ.get("EXAMPLES", "3"))
 STEPS = int(os.environ.get("STEPS", "15"))
 #: "no" ends with the first failure: the shortest steps to it may take minutes.
 SHRINK = os.environ.get("SHRINK", "yes")
