@@ -18,7 +18,8 @@ from sev_driver.model import SEV_ES, SEV_SNP
 
 _KEYS = (
     "sev:host_data", "sev:policy", "sev:id_block", "sev:id_auth_0", "sev:id_auth_1",
-    "sev:id_auth_01", "sev:hostdata", "sev:launched_digest", "sev:model", "mine",
+    "sev:id_auth_01", "sev:hostdata", "SEV:policy", "Sev_host_data",
+    "sev:launched_digest", "sev:model", "mine",
 )  # fmt: skip
 _IN_BASE64 = base64.b64encode(bytes(32)).decode()
 _VALUES = (

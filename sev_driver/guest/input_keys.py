@@ -47,7 +47,7 @@ class Owner:
 
 
 def are_given(keys: Iterable[str], prefix: str = "", other: str = "") -> bool:
-    """Return whether a key looks like a launch input.
+    """Return whether a key looks like a launch input, in any case of letters.
 
     For guests without launch inputs, this is the only check.
 
@@ -58,7 +58,9 @@ def are_given(keys: Iterable[str], prefix: str = "", other: str = "") -> bool:
     prefixes = tuple(prefix + each for each in _PREFIXES)
     written = prefix + launched.PREFIX
     return any(
-        key.startswith(prefixes) and key != other and not key.startswith(written)
+        key.lower().startswith(prefixes)
+        and key != other
+        and not key.startswith(written)
         for key in keys
     )
 
@@ -112,7 +114,7 @@ def _is_known(name: str) -> bool:
 
 def of_server(metadata: Mapping[str, str]) -> Iterator[Value]:
     for key, text in sorted(metadata.items()):
-        if not key.startswith(_PREFIXES) or key.startswith(launched.PREFIX):
+        if not _is_prefixed(key) or key.startswith(launched.PREFIX):
             continue
         name, value = key[len(PREFIX) :], Value("", key, "the server", text)
         own = key.startswith(PREFIX)
@@ -126,7 +128,7 @@ def of_server(metadata: Mapping[str, str]) -> Iterator[Value]:
 
 def of_image(image: Owner) -> Iterator[Value]:
     for key, text in sorted(image.items.items()):
-        if not key.startswith(_PREFIXES):
+        if not _is_prefixed(key):
             continue
         name, value = key[len(PREFIX) :], Value("", key, image.title, text)
         if key.startswith(IMAGE_PREFIX) and _is_known(name):
@@ -140,7 +142,7 @@ def of_image(image: Owner) -> Iterator[Value]:
 
 def of_flavor(flavor: Owner) -> Iterator[Value]:
     for key, text in sorted(flavor.items.items()):
-        if not key.startswith(_PREFIXES) or not is_meant(key.lower()):
+        if not _is_prefixed(key) or not is_meant(key.lower()):
             continue
         name, value = key[len(PREFIX) :], Value("", key, flavor.title, text)
         if key == PREFIX + POLICY:
@@ -154,6 +156,11 @@ def of_flavor(flavor: Owner) -> Iterator[Value]:
                 "set it in the server's metadata",
             )
             yield dataclasses.replace(value, wrong=wrong)
+
+
+def _is_prefixed(key: str) -> bool:
+    """Return whether a key has a prefix, also one that is only meant: ``SEV:``."""
+    return key.lower().startswith(_PREFIXES)
 
 
 def _near(name: str) -> str | None:

@@ -167,6 +167,9 @@ def test_all_faults_at_once() -> None:
     [
         ("sev:hostdata", "sev:host_data"),
         ("sev:Policy", "sev:policy"),
+        ("SEV:policy", "sev:policy"),
+        ("Sev_Host_Data", "sev:host_data"),
+        ("sev:id_auth_100", "sev:id_auth_0"),
         ("sev:policyx", "sev:policy"),
         ("sev_host_data", "sev:host_data"),
         ("sev:id_auth", "sev:id_auth_0"),
@@ -189,6 +192,7 @@ def test_key_of_a_server_that_nobody_knows(key: str, use: str) -> None:
     [
         ("sev_hostdata", "sev_host_data"),
         ("sev:policy", "sev_policy"),
+        ("SEV_policy", "sev_policy"),
         ("sev_id_auth_00", "sev_id_auth_0"),
     ],
 )
@@ -201,6 +205,7 @@ def test_property_of_an_image_that_nobody_knows(key: str, use: str) -> None:
 @pytest.mark.parametrize(
     ("key", "said"),
     [
+        ("SEV:policy", "there is no such launch input: use sev:policy, or remove it."),
         ("sev:policyx", "there is no such launch input: use sev:policy, or remove it."),
         ("sev:host_data", "of a flavor only sev:policy is read: set it in the server"),
         ("sev:id_auth_0", "of a flavor only sev:policy is read: set it in the server"),
@@ -215,6 +220,8 @@ def test_key_of_a_flavor_that_is_not_read(key: str, said: str) -> None:
     "sources",
     [
         ({"sev:launched_digest": "forged", "sev:launched_x": "", "mine": "x"}, {}, {}),
+        # Of other tools: the severity of a fault, for example.
+        ({"SEV:2": "", "SEV_level": "2"}, {"SEV_level": "2"}, {"SEV:2": ""}),
         ({}, {"sev_tested": "yes", "hw_mem_encryption": "true", "se": ""}, {}),
         ({}, {}, {"sev:model": "amd-sev-snp", "sev:modle": "x", "sev:shares": "2"}),
     ],
@@ -230,6 +237,7 @@ def test_keys_of_others(sources: tuple[dict[str, str], ...]) -> None:
         (["mine", "hw:mem_encryption", "se"], False),
         (["sev:launched_digest"], False),
         (["mine", "sev:policy"], True),
+        (["SEV:Policy"], True),
         (["sev_host_data"], True),
         (["sev:model"], True),
     ],
