@@ -12,6 +12,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from nova import context as nova_context
 from nova import objects
 from nova.conf import CONF
 from oslo_log import log as logging
@@ -61,9 +62,11 @@ class LaunchRecorder:
             found = self._observe(instance)
             if found is None:
                 return
-            instance.metadata = {**launched.without(instance.metadata), **found}
-            if instance.task_state is None:
-                # Started with the host: Nova saves nothing after it.
+            # Started with the host: Nova saves nothing after it.
+            is_alone = instance.task_state is None
+            written = _stored_metadata(instance) if is_alone else instance.metadata
+            instance.metadata = {**launched.without(written), **found}
+            if is_alone:
                 instance.save()
         except Exception:
             LOG.warning(
@@ -108,6 +111,19 @@ class LaunchRecorder:
             unknown = launched.unknown("the guest's domain cannot be read")
             return launched.as_metadata(dict.fromkeys(launched.FACTS, unknown))
         return launched.as_metadata(facts(domain, host))
+
+
+def _stored_metadata(instance: objects.Instance) -> dict[str, str]:
+    """Return the metadata as stored now.
+
+    nova-compute has read those of all its servers before it started the first of them.
+    Saving replaces all metadata, also what a user has set since then.
+    """
+    context = nova_context.get_admin_context()
+    stored = objects.Instance.get_by_uuid(
+        context, instance.uuid, expected_attrs=["metadata"]
+    )
+    return dict(stored.metadata)
 
 
 def forget(instance: objects.Instance) -> None:

@@ -245,6 +245,9 @@ def test_a_start_with_the_host_is_saved(
 ) -> None:
     saved = []
     monkeypatch.setattr(objects.Instance, "save", lambda self: saved.append(self))
+    # What a user has set since nova-compute has read it.
+    stored = server(new="yes")
+    monkeypatch.setattr(objects.Instance, "get_by_uuid", lambda *_, **__: stored)
     launched = server()
     xml = XML.format(firmware=domain.firmware)
     recorder(xml).record(launched, SNP_REQUEST)
@@ -252,6 +255,8 @@ def test_a_start_with_the_host_is_saved(
     launched.task_state = None
     recorder(xml).record(launched, SNP_REQUEST)
     assert saved == [launched]
+    own = {"sev:policy": "0x30000", "mine": "yes", "new": "yes"}
+    assert launched.metadata.items() >= own.items()
 
 
 def test_a_failure_fails_no_launch(
