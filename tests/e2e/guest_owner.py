@@ -16,12 +16,13 @@ import openstack
 import ovmf_file
 import owners_keys
 import pytest
-from split_cloud import Split
 
 from devcloud import guest_report, idle_disk
 from devcloud.demo import omne_verify
 from devcloud.demo.owner import CHECK
+from devcloud.simhost import firmware
 from devcloud.simhost.userland import userland
+from devcloud.testing import CloudFixture
 
 USER_DATA = b"#cloud-config\n"
 NONCE = bytes(range(64))
@@ -55,11 +56,12 @@ class Owner:
     """
 
     connection: openstack.connection.Connection
-    split: Split
+    cloud: CloudFixture
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        data = measuring(debians_firmware())
+        # No test looks into a guest.
+        data = firmware.halting(measuring(debians_firmware()))
         self.files: dict[str, Path] = {}
         for name, content in {
             "firmware": data,
@@ -72,9 +74,12 @@ class Owner:
             self.files[name].write_bytes(content)
         self.key = owners_keys.write(folder / "id.pem", owners_keys.ID_KEY)
 
-    def join(self, split: Split) -> None:
-        """Become a member of a project in the cloud."""
-        self.split, self.connection = split, _member(split)
+    def join(self, cloud: CloudFixture, flavor: str) -> None:
+        """Become a member of a project in the cloud.
+
+        :param flavor: that of the owner's servers.
+        """
+        self.cloud, self.flavor, self.connection = cloud, flavor, _member(cloud)
 
     def expect(self, **other: Any) -> str:
         """The digest that the owner computes; ``other`` replaces arguments."""
@@ -126,13 +131,13 @@ class Owner:
         """Create a server as the owner; it is ACTIVE or ERROR then."""
         server = self.connection.compute.create_server(
             name=name,
-            flavor_id=self.split.parts["snp"][0],
+            flavor_id=self.flavor,
             image_id=image,
             networks="none",
             metadata=metadata,
             user_data=base64.b64encode(USER_DATA).decode(),
         )
-        return self.split.built(server)
+        return self.cloud.built(server)
 
     def show(self, server: Any, **other: Any) -> tuple[int, dict[str, str]]:
         """What ``sev-owner show`` ends with, and its verdict on each fact.
@@ -173,7 +178,7 @@ class Owner:
 
     def _environment(self, *, admin: bool = False) -> dict[str, str]:
         """The environment of a client: of the owner, or of the operator."""
-        clouds = json.loads(self.split.cloud.layout.clouds_yaml.read_text())
+        clouds = json.loads(self.cloud.cloud.layout.clouds_yaml.read_text())
         auth = clouds["clouds"]["devcloud"]["auth"]
         if not admin:
             auth.update(username="owner", project_name="owners")
@@ -185,7 +190,7 @@ class Owner:
     def report(self, server: Any) -> Path:
         """The folder with the guest's report and its certificates."""
         folder = self.folder / server.id
-        guest_report.write(self.split.cloud, server.id, NONCE, folder)
+        guest_report.write(self.cloud.cloud, server.id, NONCE, folder)
         return folder
 
 
@@ -225,14 +230,14 @@ class Expectation:
         )
 
 
-def _member(split: Split) -> openstack.connection.Connection:
+def _member(cloud: CloudFixture) -> openstack.connection.Connection:
     """Make a project and a user that is a member of it, and log in as that user."""
-    identity = split.connection.identity
+    identity = cloud.connection.identity
     project = identity.create_project(name="owners", domain_id="default")
-    password = split.settings.password
+    password = cloud.settings.password
     user = identity.create_user(name="owner", password=password, domain_id="default")
     identity.assign_project_role_to_user(project, user, identity.find_role("member"))
-    return split.connection.connect_as(
+    return cloud.connection.connect_as(
         username="owner", password=password, project_name="owners"
     )
 

@@ -33,7 +33,7 @@ def owner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Owner]:
     firmware = str(owner.files["firmware"])
     host = {**HOST, "distribution": "trixie", "snp_firmware": firmware}
     with Split(state, nova=NOVA, **host) as split:
-        owner.join(split)
+        owner.join(split, split.parts["snp"][0])
         yield owner
 
 
@@ -47,7 +47,7 @@ def server(owner: Owner, image: str) -> Iterator[Any]:
     server = owner.boot("db", image, owner.inputs(owner.expect()))
     assert server.status == "ACTIVE", server.fault
     yield server
-    owner.split.delete(server)
+    owner.cloud.delete(server)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_plan_of_the_owners_server(owner: Owner, image: str) -> None:
     server = owner.boot("refused", image, inputs)
     assert server.status == "ERROR"
     assert any(words[:60] in server.fault["message"] for words in refused)
-    owner.split.delete(server)
+    owner.cloud.delete(server)
 
 
 def test_plan_knows_which_host_has_the_required_firmware(owner: Owner) -> None:
@@ -128,7 +128,7 @@ def test_operator_sees_on_what_the_digest_depends(owner: Owner) -> None:
         hashlib.sha256(data).hexdigest()[:12].upper() in said["host.firmware"]["seen"]
     )
     # libvirt's name of this machine's processor, which Nova reports.
-    (node,) = owner.split.connection.compute.hypervisors(details=True)
+    (node,) = owner.cloud.connection.compute.hypervisors(details=True)
     assert said["host.cpu"]["verdict"] == "pass"
     assert f" on {node.name}" in said["host.cpu"]["seen"]
 
@@ -206,7 +206,7 @@ def test_flipped_byte_is_found_out_by_both(
 @pytest.fixture
 def liar(owner: Owner) -> Iterator[None]:
     """Its libvirt and nova-compute see one firmware, and its QEMU launches another."""
-    host = owner.split.cloud.hosts[0]
+    host = owner.cloud.cloud.hosts[0]
     host.set(other_snp_firmware=str(owner.files["other-firmware"]))
     yield
     host.set(other_snp_firmware="")
@@ -225,7 +225,7 @@ def test_host_that_lies_about_its_firmware_is_found_out_by_both(
     report = owner.report(server)
     assert expected.by_omne_attest(report) == NOT_AS_EXPECTED
     assert expected.by_go_sev_guest(report) == NOT_AS_EXPECTED
-    owner.split.delete(server)
+    owner.cloud.delete(server)
 
 
 @pytest.mark.usefixtures("liar")
@@ -235,5 +235,5 @@ def test_id_block_stops_a_host_that_lies(
     server = owner.boot("stopped", image, owner.inputs(expected.measurement))
     assert server.status == "ERROR"
     said = "SNP_LAUNCH_FINISH ret=-5 fw_error=11 'Bad measurement'"
-    assert said in owner.split.log()
-    owner.split.delete(server)
+    assert said in owner.cloud.log()
+    owner.cloud.delete(server)
