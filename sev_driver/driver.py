@@ -28,6 +28,7 @@ from sev_driver.compute import (
     guarded_guest,
     launch_facts,
     metrics_reporter,
+    next_launch,
     nova_compat,
     provider_tree,
     refused_resizes,
@@ -37,6 +38,7 @@ from sev_driver.compute import (
 from sev_driver.compute.errors import ErrorTranslator
 from sev_driver.compute.instance import (
     check_launch_inputs,
+    is_unrescued,
     launch_inputs_for,
     launch_security,
     record_default_machine_type,
@@ -232,6 +234,8 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         """Refuse a rescue while its guest runs: called by Nova's manager."""
         with self._errors.translate_to(errors.for_operation, instance):
             check_launch_inputs(instance)
+            find_domain = self._admission.find_domain
+            next_launch.check_rescue(instance, self._tracker, find_domain)
             rescue.check_image(instance, image_meta)
 
     def unrescue(self, context: Any, instance: objects.Instance) -> None:
@@ -375,8 +379,9 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         request = request_for(instance)
         if request is not None:
             with self._errors.translate_to(errors.for_operation, instance):
-                verify.verify_domain(launch_security(instance, request), xml)
-                self._launches.check_id_block(instance, xml)
+                asked = launch_security(instance, request)
+                verify.verify_domain(asked, xml, runs=is_unrescued(instance))
+                launch_facts.check_id_block(instance, xml, self._tracker)
         else:
             with self._errors.translate_to(errors.for_operation, instance):
                 foreign_guests.verify_domain(instance, xml)

@@ -22,6 +22,7 @@
     lost_allocations    restores allocations that Placement has lost
     metrics_reporter    writes the metrics to the log and to the textfile
     new_host            queries Placement for the new host of a move
+    next_launch         predicts the launch digest before a guest is stopped
     nova_compat         patches of Nova, and its private names that are used
     provider_tree       writes the resource providers into Nova's tree
     refused_resizes     restores the flavor of a server whose resize was refused

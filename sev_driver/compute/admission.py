@@ -24,7 +24,9 @@ from sev_driver.compute import (
     encryption_record,
     errors,
     kernel_boot,
+    launch_facts,
     new_host,
+    next_launch,
     nova_compat,
     slot_exchange,
 )
@@ -192,7 +194,7 @@ class Admission:
         requirements.refuse(
             requirements.check_request(request, self._tracker.current())
         )
-        domain = self._find_domain(instance) if has_old_guest else None
+        domain = self.find_domain(instance) if has_old_guest else None
         return Admitted(instance.uuid, request, domain)
 
     def _refuse_lost_request(
@@ -269,6 +271,7 @@ class Admission:
             operations.refuse(door.operation, request.model)
         seen = self._observe(door, instance, request, given)
         seen = self._with_domain(door, instance, request, seen, domain())
+        seen = next_launch.observe(door, instance, given, self._tracker, seen)
         verdict = decide(door, request, seen)
         if should_exchange_slot(door, verdict):
             seen = self._exchange_slot(door, instance, request, given, seen)
@@ -277,7 +280,9 @@ class Admission:
         if Check.XML in door.checks:
             found = self._next_xml(door, instance)
             expected = guest_request.launch_security(instance, request)
-            verify.verify_domain(expected, found)
+            runs = guest_request.is_unrescued(instance)
+            verify.verify_domain(expected, found, runs=runs)
+            launch_facts.check_id_block(instance, found, self._tracker)
         if needs_host_trait(door, request):
             LOG.warning(
                 "Stock Nova would start this server %s, and flavor %s lets it go to "
@@ -418,9 +423,9 @@ class Admission:
         self, door: Door, instance: objects.Instance
     ) -> ExistingDomain | None:
         """Return the guest's domain before an operation, None if it has none."""
-        return self._find_domain(instance) if door.has_domain else None
+        return self.find_domain(instance) if door.has_domain else None
 
-    def _find_domain(self, instance: objects.Instance) -> ExistingDomain | None:
+    def find_domain(self, instance: objects.Instance) -> ExistingDomain | None:
         """Return the guest's domain, None if libvirt has none that can be read."""
         try:
             text = self._nova_host.get_guest(instance).get_xml_desc()

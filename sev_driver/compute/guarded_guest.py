@@ -43,7 +43,8 @@ class GuardedGuest(libvirt_guest.Guest):  # type: ignore[misc]
             with self._refusals.translate_to(errors.for_operation, self._instance):
                 xml = self.get_xml_desc(dump_inactive=True)
                 expected = guest_request.launch_security(self._instance, request)
-                verify.verify_domain(expected, xml)
+                runs = guest_request.is_unrescued(self._instance)
+                verify.verify_domain(expected, xml, runs=runs)
         elif guest_request.foreign_request_for(self._instance) is not None:
             with self._refusals.translate_to(errors.for_operation, self._instance):
                 xml = self.get_xml_desc(dump_inactive=True)

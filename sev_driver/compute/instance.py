@@ -117,6 +117,15 @@ def launch_security(
     return policy_options.launch_security(CONF, request.model, inputs)
 
 
+def is_unrescued(instance: objects.Instance) -> bool:
+    """Return whether Nova starts the domain of ``instance`` from before its rescue.
+
+    That one has the launch inputs of its launch. A rescue can need an ID block of its
+    own, and the metadata of a rescued server cannot be changed.
+    """
+    return "task_state" in instance and instance.task_state == task_states.UNRESCUING
+
+
 def check_launch_inputs(instance: objects.Instance) -> None:
     """Refuse a server whose launch inputs are wrong, or that cannot have any.
 

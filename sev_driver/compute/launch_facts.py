@@ -19,7 +19,7 @@ from oslo_log import log as logging
 
 from sev_driver import measurement
 from sev_driver.compute.capability_tracker import CapabilityTracker
-from sev_driver.compute.instance import launch_inputs_for
+from sev_driver.compute.instance import is_unrescued, launch_inputs_for
 from sev_driver.domain.launched_domain import LaunchedDomain
 from sev_driver.exceptions import DetectionError, DomainXMLError
 from sev_driver.guest import launched
@@ -75,29 +75,6 @@ class LaunchRecorder:
                 instance=instance,
             )
 
-    def check_id_block(self, instance: objects.Instance, xml: str) -> None:
-        """Refuse a guest whose ID block is for another launch digest than this host's.
-
-        If this host cannot compute the digest, only the secure processor compares it.
-
-        :param xml: the domain, before it is started.
-        :raises RequirementsNotMet: the digests differ.
-        """
-        signed = launch_inputs_for(instance).signed
-        if signed is None:
-            return
-        try:
-            digest = expected_digest(xml, self._tracker.facts())
-        except (DetectionError, DomainXMLError) as error:
-            LOG.info(
-                "Only the secure processor will compare the ID block with what is "
-                "launched: %s",
-                error,
-                instance=instance,
-            )
-            return
-        refuse(signed.digest_violations(digest))
-
     def _observe(self, instance: objects.Instance) -> dict[str, str] | None:
         """Return the items of the metadata, None if the guest does not run."""
         try:
@@ -124,6 +101,32 @@ def _stored_metadata(instance: objects.Instance) -> dict[str, str]:
         context, instance.uuid, expected_attrs=["metadata"]
     )
     return dict(stored.metadata)
+
+
+def check_id_block(
+    instance: objects.Instance, xml: str, tracker: CapabilityTracker
+) -> None:
+    """Refuse a guest whose ID block is for another launch digest than this host's.
+
+    If this host cannot compute the digest, only the secure processor compares it.
+
+    :param xml: the domain, before it is started.
+    :raises RequirementsNotMet: the digests differ.
+    """
+    signed = launch_inputs_for(instance).signed
+    if signed is None or is_unrescued(instance):
+        return
+    try:
+        digest = expected_digest(xml, tracker.facts())
+    except (DetectionError, DomainXMLError) as error:
+        LOG.info(
+            "Only the secure processor will compare the ID block with what is "
+            "launched: %s",
+            error,
+            instance=instance,
+        )
+        return
+    refuse(signed.digest_violations(digest))
 
 
 def forget(instance: objects.Instance) -> None:
@@ -163,7 +166,7 @@ def expected_digest(xml: str, host: HostFacts) -> str:
     """
     domain = LaunchedDomain.parse(xml)
     if domain.firmware is None:
-        domain = dataclasses.replace(domain, firmware=_selected(host))
+        domain = dataclasses.replace(domain, firmware=selected_firmware(host))
     return launch_digest(domain, host)
 
 
@@ -175,13 +178,16 @@ def snp_firmware(tracker: CapabilityTracker, host: HostCapabilities) -> str | No
     if not host[SEV_SNP].supported:
         return None
     try:
-        return measurement.file_digest(_selected(tracker.facts()))
+        return measurement.file_digest(selected_firmware(tracker.facts()))
     except DetectionError:
         return None
 
 
-def _selected(host: HostFacts) -> str:
-    """Return the file of the guest firmware that libvirt selects for SEV-SNP."""
+def selected_firmware(host: HostFacts) -> str:
+    """Return the file of the guest firmware that libvirt selects for SEV-SNP.
+
+    :raises DetectionError: it is unknown.
+    """
     loaders = host.domain.loaders if host.domain else None
     found = guest_firmware.select(host.firmware, SEV_SNP, loaders=loaders)
     if found is None:

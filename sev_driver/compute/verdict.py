@@ -86,6 +86,19 @@ class KernelBoot:
 
 
 @dataclasses.dataclass(frozen=True)
+class NextLaunch:
+    """What is known of a guest's next launch on this host, before the guest is stopped.
+
+    ``digest`` is its launch digest, None if it is unknown. ``same`` is the digest
+    without what changes with the operation, and ``other`` says what changes.
+    """
+
+    digest: str | None = None
+    same: str | None = None
+    other: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
 class Observed:
     """The facts about a guest before an operation; those not checked are empty.
 
@@ -103,6 +116,7 @@ class Observed:
     Nova. ``inputs`` are the launch inputs, ``takes_inputs`` is true if nova.conf allows
     them, ``snp_policy`` is its policy, and ``topology`` is read if a policy depends on
     it. ``kernel`` is None if the host does not load the guest's kernel.
+    ``launch`` is known of guests with an ID block.
     """
 
     host: HostCapabilities | None = None
@@ -127,6 +141,7 @@ class Observed:
     snp_policy: SnpPolicy = DEFAULT_SNP_POLICY
     topology: Topology = UNKNOWN_TOPOLOGY
     kernel: KernelBoot | None = None
+    launch: NextLaunch = NextLaunch()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,7 +224,20 @@ def _inputs(door: Door, request: GuestRequest, seen: Observed) -> tuple[Violatio
     )
     if Check.HOST in door.checks and request.model is SEV_SNP:
         found += launch_inputs.check_host(seen.inputs, seen.topology)
-    return found
+    # Of one that is wrong in itself, the digest says nothing.
+    return found or check_digest(seen.inputs, seen.launch)
+
+
+def check_digest(inputs: LaunchInputs, launch: NextLaunch) -> tuple[Violation, ...]:
+    """Return a violation if the ID block is not for the next launch."""
+    signed = inputs.signed
+    if signed is None:
+        return ()
+    if launch.digest is not None:
+        return signed.digest_violations(launch.digest)
+    if launch.other and launch.same == signed.digest:
+        return (signed.other_digest(launch.other),)
+    return ()
 
 
 def _kernel(

@@ -39,7 +39,11 @@ class LaunchedDomain:
 
         :raises DomainXMLError: ``xml`` is not such a domain.
         """
-        root = parse_domain(xml)
+        return cls.of(parse_domain(xml))
+
+    @classmethod
+    def of(cls, root: etree._Element) -> LaunchedDomain:
+        """Do as :meth:`parse` does, for a domain that is already parsed."""
         launch = root.find("./launchSecurity[@type='sev-snp']")
         if launch is None:
             raise DomainXMLError("domain XML: no launchSecurity of type 'sev-snp'")

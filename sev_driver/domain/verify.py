@@ -26,8 +26,8 @@ def verify_domain(
 
     :param expected: the requested model, with the launch inputs of the guest's owner,
         and this host's policy if the owner gave none.
-    :param runs: true for a running domain. Its inputs are those of its launch, and the
-        owner may have given others since.
+    :param runs: true for a domain that runs, or starts again as it ran before a rescue.
+        Its inputs are those of its launch, and the owner may have given others since.
     :raises EncryptionLost: the domain is not encrypted, is encrypted with another
         model, allows debugging, or does not have the launch inputs.
     :raises PolicyTooWeak: the domain's policy is weaker than the expected one.

@@ -4,6 +4,7 @@
 
 import base64
 import dataclasses
+import hashlib
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ import openstack
 import ovmf_file
 import owners_keys
 import pytest
+from lxml import etree
 
 from devcloud import guest_report, idle_disk
 from devcloud.demo import omne_verify
@@ -192,6 +194,40 @@ class Owner:
         folder = self.folder / server.id
         guest_report.write(self.cloud.cloud, server.id, NONCE, folder)
         return folder
+
+
+#: Where a report has them (SEV-SNP firmware ABI, ATTESTATION_REPORT).
+MEASUREMENT, HOST_DATA, ID_KEY_DIGEST = (
+    slice(0x90, 0xC0),
+    slice(0xC0, 0xE0),
+    slice(0xE0, 0x110),
+)
+
+
+def see_inputs(
+    owner: Owner, server: Any, xml: str, digest: str, inputs: Mapping[str, str]
+) -> None:
+    """See launch inputs of :meth:`Owner.inputs` in a guest's domain and report.
+
+    :param xml: the domain that runs.
+    :param digest: the launch digest that the ID block was signed for.
+    """
+    security = etree.fromstring(xml).find("launchSecurity")
+    assert security is not None and security.get("kernelHashes") == "yes"
+    found = {child.tag: child.text for child in security}
+    pieces = sorted(key for key in inputs if "id_auth_" in key)
+    users = hashlib.sha256(USER_DATA).digest()
+    assert found["policy"] == "0x00030000"
+    assert found["idBlock"] == inputs["sev:id_block"]
+    assert found["idAuth"] == owners_keys.unpacked("".join(inputs[k] for k in pieces))
+    assert found["hostData"] == base64.b64encode(users).decode()
+    shown = owner.connection.compute.get_server(server)
+    assert shown.metadata["sev:launched_digest"] == digest
+
+    report = (owner.report(server) / "report.bin").read_bytes()
+    assert report[MEASUREMENT].hex() == digest
+    assert report[HOST_DATA] == users
+    assert report[ID_KEY_DIGEST].hex() == owners_keys.digest(owners_keys.ID_KEY)
 
 
 @dataclasses.dataclass(frozen=True)

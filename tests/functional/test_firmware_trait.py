@@ -32,7 +32,7 @@ def shared(firmware: pathlib.Path) -> Iterator[Cloud]:
         pytest.MonkeyPatch.context() as patch,
     ):
         # Whatever guest firmware this machine has.
-        patch.setattr(launch_facts, "_selected", lambda _: str(firmware))
+        patch.setattr(launch_facts, "selected_firmware", lambda _: str(firmware))
         with generations.switched_on(cloud, SEV, ES, SNP):
             generations.start(cloud)
             yield cloud
@@ -88,6 +88,6 @@ def test_firmware_that_nobody_selects_has_no_trait(
     firmware.write_bytes(ovmf_file.amdsev())
     cloud._run_periodics()
     assert named(cloud)
-    monkeypatch.setattr(launch_facts, "_selected", unknown)
+    monkeypatch.setattr(launch_facts, "selected_firmware", unknown)
     cloud._run_periodics()
     assert not named(cloud)

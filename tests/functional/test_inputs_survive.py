@@ -2,6 +2,7 @@
 
 """Launch inputs survive the operations of a guest's life on two hosts."""
 
+import base64
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +22,7 @@ INPUTS = {
     **owners_keys.as_metadata(BLOCK, AUTH),
 }
 WRONG = {"sev:host_data": "11" * 31}
+IN_BASE64 = base64.b64encode(b"\x22" * 32).decode()
 SAID = "sev:host_data of the server has 31 bytes, but AMD SEV-SNP takes 32 bytes"
 
 
@@ -74,6 +76,19 @@ def test_operations_on_one_host(cloud: Cloud, server: dict[str, Any]) -> None:
         for action, state in actions:
             cloud.act(server, action, state)
         see_launched_with_inputs(cloud)
+
+
+def test_inputs_changed_before_a_rescue(cloud: Cloud, server: dict[str, Any]) -> None:
+    """Unrescue starts the domain from before, and metadata cannot be changed there."""
+    other = {"sev:host_data": "22" * 32}
+    cloud.api.post_server_metadata(server["id"], other)
+    cloud.act(server, {"rescue": {}}, "RESCUE")
+    assert find(cloud.defined[-1], "launchSecurity/hostData").text == IN_BASE64
+    cloud.defined.clear()
+    cloud.act(server, {"unrescue": None}, "ACTIVE")
+    see_launched_with_inputs(cloud)
+    cloud.hard_reboot(server)
+    assert find(cloud.defined[-1], "launchSecurity/hostData").text == IN_BASE64
 
 
 @pytest.mark.parametrize("action", ["migrate", "resize"])

@@ -80,3 +80,8 @@ def in_domain(block: bytes, auth: bytes, host_data: str) -> dict[str, str]:
     """Return the elements of a domain's launchSecurity with these launch inputs."""
     parts = {"idBlock": block, "idAuth": auth, "hostData": bytes.fromhex(host_data)}
     return {tag: base64.b64encode(data).decode() for tag, data in parts.items()}
+
+
+def unpacked(text: str) -> str:
+    """Return ID authentication information as a domain has it, of its zlib form."""
+    return base64.b64encode(zlib.decompress(base64.b64decode(text))).decode()

@@ -14,21 +14,25 @@ import log_messages
 import owners_keys
 import pytest
 from host_facts import EVERYTHING, OVMF, VIEW, judged, parameter, parameters
+from nova import objects
 from oslo_config import cfg
 
 from sev_driver.compute import (
     build_warnings,
     doors,
     lost_allocations,
+    next_launch,
     nova_compat,
     unmanaged_guests,
     verdict,
 )
+from sev_driver.compute.verdict import NextLaunch
 from sev_driver.conf import opts
 from sev_driver.conf import policy as policy_options
 from sev_driver.domain import forbidden_devices
 from sev_driver.domain import xml as domain_xml
 from sev_driver.domain.launch_security import Policies
+from sev_driver.domain.launched_domain import LaunchedDomain
 from sev_driver.exceptions import (
     ConfigurationError,
     DomainXMLError,
@@ -407,6 +411,11 @@ def refused_id_blocks() -> Iterator[tuple[str, str]]:
     (violation,) = signed.digest_violations("ab" * 48)
     yield label(violation.requirement), str(violation)
     inputs = launch_inputs.LaunchInputs(signed=signed)
+    flavor, domain = objects.Flavor(name="m1", vcpus=2), LaunchedDomain(0x30000, 1)
+    for other in (next_launch.RESCUE, next_launch.other_vcpus(domain, flavor)):
+        launch = NextLaunch(same=signed.digest, other=other)
+        (violation,) = verdict.check_digest(inputs, launch)
+        yield label(violation.requirement), str(violation)
     for code in (7, 10, 11, 22):
         said = f"SNP_LAUNCH_FINISH ret=-5 fw_error={code} 'text'"
         (violation,) = launch_inputs.explain_error(inputs, said)

@@ -302,11 +302,12 @@ def test_id_block_is_compared_with_what_will_be_launched(
     path = str(domain.firmware)
     text = xml.format(firmware=path)
     digest = measurement.launch_digest(LaunchFacts(path, 2, 0xA00F11))
-    recorder_ = LaunchRecorder(Host(""), TrackerOf(host_with(path)))  # type: ignore[arg-type]
-    recorder_.check_id_block(signed_server(digest), text)
-    recorder_.check_id_block(server(), text)
+    tracker: Any = TrackerOf(host_with(path))
+    launch_facts.check_id_block(signed_server(digest), text, tracker)
+    launch_facts.check_id_block(server(), text, tracker)
     with pytest.raises(RequirementsNotMet, match="but this host would launch") as error:
-        recorder_.check_id_block(signed_server(digest), text.replace(">2<", ">4<"))
+        other = text.replace(">2<", ">4<")
+        launch_facts.check_id_block(signed_server(digest), other, tracker)
     (violation,) = error.value.violations
     assert violation.fault is Fault.HOST
 
@@ -324,9 +325,8 @@ def test_id_block_is_left_to_the_processor_if_the_digest_is_unknown(
 ) -> None:
     caplog.set_level("INFO")
     text = xml.format(firmware="/absent")
-    LaunchRecorder(Host(""), TrackerOf(host)).check_id_block(  # type: ignore[arg-type]
-        signed_server("00" * 48), text
-    )
+    tracker: Any = TrackerOf(host)
+    launch_facts.check_id_block(signed_server("00" * 48), text, tracker)
     assert "Only the secure processor will compare the ID block" in caplog.text
 
 
