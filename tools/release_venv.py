@@ -92,8 +92,14 @@ def build_wheel() -> Path:
 
 
 def install(venv: Path, wheel: Path, show: bool) -> None:
-    """Install the wheel as an operator does: it brings nothing with it."""
+    """Install the wheel as an operator does: it brings nothing with it.
+
+    With the library of its extra, which needs nothing that Nova does not need.
+    """
     _pip(venv, dict(os.environ), show, "--no-deps", "--force-reinstall", str(wheel))
+    pins = str(CONSTRAINTS / f"nova-{RELEASES[-1]}.txt")
+    settings = dict(os.environ, PIP_CONSTRAINT=pins)
+    _pip(venv, settings, show, "--no-deps", "sev-snp-measure")
 
 
 def _key(constraints: Path) -> str:

@@ -49,6 +49,7 @@ STAGES: dict[str, list[str]] = {
     "stock": [NOVAS],
     "ours": [NOVAS],
     "guests": ["tests/e2e/test_older_nova.py"],
+    "inputs": ["tests/e2e/test_older_inputs.py"],
 }
 HEADINGS = {
     "unit": "unit",
@@ -58,7 +59,10 @@ HEADINGS = {
     "stock": "Nova's SEV tests, stock",
     "ours": "ours",
     "guests": "real guests",
+    "inputs": "launch inputs",
 }
+#: The others need no cloud.
+IN_A_CLOUD = ("guests", "inputs")
 #: All but what another holds already.
 USUAL = [name for name in STAGES if name != "short"]
 FILES = r"tests/[\w/]+/(test_\w+)\.py"
@@ -200,7 +204,7 @@ def run(venv: Path, stage: str, show: bool) -> Outcome:
     """
     (venv / f"{stage}.log").unlink(missing_ok=True)
     cache = venv / f"{stage}.cache"
-    pytest = in_a_cloud(venv) if stage == "guests" else in_the_release(venv)
+    pytest = in_a_cloud(venv) if stage in IN_A_CLOUD else in_the_release(venv)
     pytest.append("--tb=short")
     tests = [*once_more.remember(cache), *STAGES[stage]]
     first = _run(venv, stage, show, [*pytest, *tests])
