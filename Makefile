@@ -7,8 +7,12 @@ READY := $(VENV)/ready
 MULTINODE := $(VENV)/ready-multinode
 # VOLUMES=cinder adds a service for volumes. It needs what a cloud of several hosts has.
 VOLUMES ?=
-NODES ?= $(if $(VOLUMES),2,1)
+# NETWORK=neutron adds one for networks, which needs the same.
+NETWORK ?=
+NODES ?= $(if $(VOLUMES)$(NETWORK),2,1)
 CINDER := $(VENV)/ready-volumes
+# Neutron's packages, and its switch.
+NEUTRON := $(VENV)/ready-network $(VENV)/open-vswitch/ready
 # OpenStack's test suite, in an environment of its own.
 TEMPEST := $(VENV)/tempest/ready
 # A libvirt and QEMU that know SEV-SNP, for hosts that have all generations.
@@ -33,7 +37,7 @@ DEVCLOUD := $(AS_ROOT) $(BIN)/python -m devcloud
 PYTHON_FILES := sev_driver nova devcloud fuzz soak benchmarks tests tools doc
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-multinode setup-trixie setup-linux setup-go-sev-guest setup-volumes setup-tempest volumes demo cloud cloud-down cloud-status test lint unit \
+.PHONY: help setup setup-multinode setup-trixie setup-linux setup-go-sev-guest setup-volumes setup-tempest volumes setup-network network demo cloud cloud-down cloud-status test lint unit \
         functional machine matrix packaging e2e acceptance faults fuzz soak tempest audit test-releases bench \
         sample completion deb docs clean
 
@@ -55,6 +59,15 @@ setup-volumes: $(CINDER)  ## the same for a cloud with Cinder
 
 $(CINDER): $(READY) setup.cfg constraints/nova-34.txt
 	@$(PYTHON) -B tools/bootstrap.py volumes
+
+setup-network: $(NEUTRON)  ## the same for a cloud with Neutron, with an unpacked Open vSwitch
+
+$(VENV)/ready-network: $(READY) setup.cfg constraints/nova-34.txt
+	@$(PYTHON) -B tools/bootstrap.py network
+
+.PHONY: $(if $(DEBIAN_MIRROR),$(shell grep -l -s . $(VENV)/open-vswitch/ready))
+$(VENV)/open-vswitch/ready: tools/open_vswitch.py tools/rootfs.py | $(READY)
+	@PYTHONPATH="$(CURDIR)" $(BIN)/python -B tools/open_vswitch.py
 
 setup-trixie: $(TRIXIE)  ## unpack Debian 13's libvirt and QEMU, for SEV-SNP
 
@@ -83,8 +96,9 @@ $(TEMPEST): constraints/tempest.txt constraints/nova-34.txt tools/tempest_venv.p
 demo: $(READY) $(LINUX) $(if $(SPLIT),$(TRIXIE))  ## start a cloud, boot an encrypted guest in it, show it, stop
 	@$(DEVCLOUD) demo $(SPLIT)
 
-cloud: $(READY) $(LINUX) $(if $(filter-out 1,$(NODES)),$(MULTINODE)) $(if $(SPLIT),$(TRIXIE)) $(if $(VOLUMES),$(CINDER))  ## start the same cloud and leave it running; NODES=2 HOST=split VOLUMES=cinder
-	@$(DEVCLOUD) up --nodes $(NODES) $(if $(VOLUMES),--volumes $(VOLUMES)) $(SPLIT)
+cloud: $(READY) $(LINUX) $(if $(filter-out 1,$(NODES)),$(MULTINODE)) $(if $(SPLIT),$(TRIXIE)) $(if $(VOLUMES),$(CINDER)) $(if $(NETWORK),$(NEUTRON))  ## start the same cloud and leave it running; NODES=2 HOST=split VOLUMES=cinder NETWORK=neutron
+	@$(DEVCLOUD) up --nodes $(NODES) $(if $(VOLUMES),--volumes $(VOLUMES)) \
+	    $(if $(NETWORK),--network $(NETWORK)) $(SPLIT)
 
 cloud-down: $(READY)  ## stop it
 	@$(DEVCLOUD) down
@@ -159,6 +173,9 @@ soak: $(MULTINODE) $(TRIXIE)  ## ten minutes of creates and deletes on two hosts
 
 volumes: $(MULTINODE) $(TRIXIE) $(LINUX) $(CINDER)  ## encrypted guests with real volumes, of Cinder
 	$(AS_ROOT) $(PYTEST) tests/volumes
+
+network: $(MULTINODE) $(TRIXIE) $(LINUX) $(NEUTRON)  ## encrypted guests with real ports, of Neutron
+	$(AS_ROOT) $(PYTEST) tests/network
 
 # TESTS=all takes the whole compute API, another word is a regular expression of tests.
 # DRIVER=stock is Nova's own driver, LIBVIRT=trixie is that of Debian 13.

@@ -19,6 +19,7 @@ Not part of the installed package: it is for seeing and testing the driver.
 ``hosts``         the compute host: simulated, or this machine's own SEV
 ``simhost/``      the simulated SEV host
 ``multinode/``    clouds with several compute hosts
+``open_vswitch``  the switch of a cloud with Neutron, unpacked below .venv
 ``linux_guest/``  a guest with a real Linux, which says what it sees
 ``demo/``         the steps of ``make demo``, each shown and asserted
 ================  ==========================================================

@@ -111,12 +111,19 @@ def _settings(args: argparse.Namespace) -> CloudSettings:
     # What people try here must not fail at a fault of Nova on Debian 12.
     mend_loader = host == "simulated" and not args.distribution
     settings = CloudSettings(driver=args.driver, host=host, mend_loader=mend_loader)
-    if args.volumes and args.nodes < 2:
-        raise CloudError("--volumes needs a cloud with several hosts: see --nodes")
+    for option in ("volumes", "network"):
+        if getattr(args, option) and args.nodes < 2:
+            raise CloudError(
+                f"--{option} needs a cloud with several hosts: see --nodes"
+            )
     node = settings.nodes[0].replace(**_host_changes(args))
     nodes = several(node, args.nodes) if args.nodes > 1 else (node,)
     return dataclasses.replace(
-        settings, nodes=nodes, nova=ini.merged(*args.nova), volumes=args.volumes
+        settings,
+        nodes=nodes,
+        nova=ini.merged(*args.nova),
+        volumes=args.volumes,
+        network=args.network,
     )
 
 
@@ -236,6 +243,13 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
         choices=("", "cinder"),
         default="",
         help="a service for volumes; cinder takes make setup-volumes (default: none)",
+    )
+    command.add_argument(
+        "--network",
+        choices=("", "neutron"),
+        default="",
+        help="a service for networks; neutron takes make setup-network (default: a "
+        "stand-in, and guests have no network)",
     )
     command.add_argument(
         "--no-sev", action="store_true", help="a simulated host with SEV switched off"

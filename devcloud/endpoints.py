@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 HOST = "127.0.0.1"
+#: The sockets of each service, all of the same port.
+Listeners = dict[str, list[socket.socket]]
 #: From the first to the last port that the kernel gives to outgoing connections.
 _OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
@@ -92,8 +94,8 @@ class Ports:
         self.numbers = numbers
 
     @classmethod
-    def of(cls, listeners: dict[str, socket.socket]) -> "Ports":
-        return cls({name: s.getsockname()[1] for name, s in listeners.items()})
+    def of(cls, listeners: Listeners) -> "Ports":
+        return cls({name: s[0].getsockname()[1] for name, s in listeners.items()})
 
     @classmethod
     def read(cls, path: Path) -> "Ports":

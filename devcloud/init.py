@@ -68,7 +68,7 @@ class Init:
         listeners = self._configure()
         # The services start while the host is made ready.
         for name in SERVICES:
-            self._start_service(name, listeners[name])
+            self._start_service(name, *listeners[name])
         self.report.progress(f"preparing the compute host {node.name}")
         host = compute_host(self.settings, self.layout, node)
         host.prepare()
@@ -77,7 +77,7 @@ class Init:
             "libvirtd", command, environment, self.layout.log("libvirtd")
         )
         host.wait_ready()
-        self._start_service("nova", listeners["nova"])
+        self._start_service("nova", *listeners["nova"])
         while self.starting:
             for death in self._next_deaths():
                 raise ServiceDied(death)
@@ -90,8 +90,12 @@ class Init:
                 with self.layout.deaths.open("a") as file:
                     print(line, file=file)
 
-    def _configure(self) -> dict[str, socket.socket]:
+    def _listen(self) -> endpoints.Listeners:
         listeners = endpoints.listen(self.settings.optional_services)
+        return {name: [listener] for name, listener in listeners.items()}
+
+    def _configure(self) -> endpoints.Listeners:
+        listeners = self._listen()
         ports = endpoints.Ports.of(listeners)
         ports.write(self.layout.ports)
         credentials.write(self.settings, self.layout, ports)
@@ -99,12 +103,14 @@ class Init:
             config.write(self.settings, self.layout, ports)
         return listeners
 
-    def _start_service(self, name: str, listener: socket.socket) -> None:
-        fds = (listener.fileno(), self.services_fd)
+    def _start_service(self, name: str, *listeners: socket.socket) -> None:
+        listening = [listener.fileno() for listener in listeners]
+        fds = (*listening, self.services_fd)
         python = self.settings.python() if name == "nova" else PYTHON
-        command = [str(python), "-m", "devcloud.services", name]
-        command += [str(self.layout.state), "--listen", str(fds[0])]
-        command += ["--report", str(fds[1])]
+        command = [str(python), "-m", "devcloud.services", name, str(self.layout.state)]
+        for number in listening:
+            command += ["--listen", str(number)]
+        command += ["--report", str(self.services_fd)]
         variables = environment(self.layout, python)
         self.children.spawn(name, command, variables, self.layout.log(name), fds)
         self.starting.add(name)

@@ -28,6 +28,9 @@ class CloudSettings:
     #: "cinder" for volumes, "" for none; only with several hosts, as Cinder needs a
     #: queue and a database that several processes write to.
     volumes: str = ""
+    #: "neutron" for networks, "" for a stand-in; only with several hosts, for the same
+    #: reason.
+    network: str = ""
     #: What clients ask for. It shows the faults' and the flavors' details.
     compute_api: str = "2.97"
     #: The Python in which Nova is installed, "" for this one; only with several hosts,

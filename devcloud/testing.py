@@ -172,10 +172,12 @@ class CloudFixture(fixtures.Fixture):
         """A server that is built: ACTIVE or ERROR, with its fault."""
         return self.built(self.order(name, flavor, image, **more))
 
-    def order(self, name: str, flavor: str, image: str, **more: Any) -> Any:
+    def order(
+        self, name: str, flavor: str, image: str, networks: Any = "none", **more: Any
+    ) -> Any:
         """A server that Nova has begun to build."""
         return self.connection.compute.create_server(
-            name=name, flavor_id=flavor, image_id=image, networks="none", **more
+            name=name, flavor_id=flavor, image_id=image, networks=networks, **more
         )
 
     def built(self, server: Any) -> Any:

@@ -23,7 +23,7 @@ READY = VENV / "ready"
 LOG = VENV / "bootstrap.log"
 CONSTRAINTS = ROOT / "constraints" / "nova-34.txt"
 #: Those of setup.cfg that only some need.
-EXTRAS = {"volumes"}
+EXTRAS = {"network", "volumes"}
 PIP_NAMES = r"\s*(?:Collecting|Building editable for|Building wheel for) ([\w.-]+)"
 
 

@@ -40,7 +40,9 @@ PACKAGES = (
 SPARED = ("usr/share/doc", "usr/share/man", "usr/share/locale")
 FETCHED = r"Get:\d+ \S+ \S+ \S+ ([A-Za-z][^\s:]*)"
 UNPACKED = r"(\S+)"
-_UNPACK = 'for deb; do basename "${deb%%_*}"; dpkg-deb --extract "$deb" "$0"; done'
+_UNPACK = (
+    'for deb; do basename "$deb" | cut -d _ -f 1; dpkg-deb --extract "$deb" "$0"; done'
+)
 
 
 def main() -> int:

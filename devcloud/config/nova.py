@@ -16,6 +16,9 @@ HELPER = "privsep-helper"
 #: Who starts a privileged helper: Nova itself, os-brick, and os-vif.
 PRIVSEP = ("nova_sys_admin", "privsep_osbrick", "vif_plug_ovs_privileged")
 
+#: Seconds for Neutron to say that a port is plugged, on a busy machine.
+PLUGGING_TIMEOUT = 120
+
 
 def write(settings: CloudSettings, layout: Layout, ports: Ports) -> None:
     etc = layout.etc("nova")
@@ -77,8 +80,11 @@ def _neighbours(settings: CloudSettings, ports: Ports) -> ini.Sections:
         "keystone": login,
         "glance": {"service_type": "image", "region_name": common.REGION},
         "neutron": {**login, "service_metadata_proxy": False},
-        # No port is ever plugged: the network service is a stand-in.
-        "DEFAULT": {"vif_plugging_is_fatal": False, "vif_plugging_timeout": 0},
+        # The stand-in never says that a port is plugged.
+        "DEFAULT": {
+            "vif_plugging_is_fatal": bool(settings.network),
+            "vif_plugging_timeout": PLUGGING_TIMEOUT if settings.network else 0,
+        },
     }
 
 

@@ -12,6 +12,7 @@
 ``readiness``   how they tell that they are up
 ``config``      nova.conf, one for the control processes and one for each host
 ``volumes``     Cinder's programs, and what it takes for an NFS
+``network``     Neutron's programs, and the cloud's own network namespace
 ``testing``     such a cloud for tests
 ==============  ============================================================
 

@@ -3,16 +3,24 @@
 
 import selectors
 import shutil
-import socket
 import sys
 import time
 
+from devcloud import open_vswitch
 from devcloud.children import Death
-from devcloud.config import cinder
-from devcloud.endpoints import Ports
+from devcloud.config import cinder, neutron
+from devcloud.endpoints import Listeners, Ports
 from devcloud.init import SERVICES, Init, ServiceDied, main
 from devcloud.init import environment as environment_of
-from devcloud.multinode import config, control, mariadb, node, rabbitmq, volumes
+from devcloud.multinode import (
+    config,
+    control,
+    mariadb,
+    network,
+    node,
+    rabbitmq,
+    volumes,
+)
 from devcloud.multinode.attendant import Attendant
 from devcloud.multinode.control import ControlError
 from devcloud.multinode.readiness import ReadinessSocket
@@ -37,32 +45,58 @@ class ClusterInit(Attendant, Init):
         # Nova waits for its databases, and all others wait for keystone.
         self._start_databases()
         for name in SERVICES:
-            self._start_service(name, listeners[name])
+            # Of the two neutrons, the stand-in needs no database.
+            if not (name == network.NAME and self.settings.network):
+                self._start_service(name, *listeners[name])
         self._start_queue()
-        if volumes.NAME in listeners:
-            # The hosts come to see it too.
-            volumes.provide_nfs(self.settings, self.layout)
+        self._prepare_for_hosts()
         for name in self.nodes:
             self._switch_on(name)
         self._until_ready(mariadb.NAME)
-        self._start_service("nova", listeners["nova"])
-        if volumes.NAME in listeners:
-            self._start_service(volumes.NAME, listeners[volumes.NAME])
-            self.starting.add(volumes.DATABASE)
+        self._start_service("nova", *listeners["nova"])
         self.starting |= {nova_api.DATABASES, CONDUCTOR}
+        self._start_optional_services(listeners)
         self._until_ready(nova_api.DATABASES, rabbitmq.NAME)
         self._start_nova(CONDUCTOR)
         self._start_nova(SCHEDULER)
-        if volumes.NAME in listeners:
-            self._until_ready(volumes.DATABASE)
-            for name in volumes.PROGRAMS:
-                self._start_cinder(name)
+        self._start_optional_programs()
         self._until_ready(CONDUCTOR, *self.nodes)
         for name in self.nodes:
             self._start_compute(name)
+        if self.settings.network:
+            # An agent whose first call nobody answers waits long before the next.
+            self._until_ready(network.RPC)
+            for name in self.nodes:
+                self._start_agent(name)
         self._until_ready()
         self.listen(self.layout.control)
         self.up = True
+
+    def _prepare_for_hosts(self) -> None:
+        """What the hosts come to see too."""
+        if self.settings.network:
+            self._start_switch()
+        if self.settings.volumes:
+            volumes.provide_nfs(self.settings, self.layout)
+
+    def _start_optional_services(self, listeners: Listeners) -> None:
+        """Those with a database that not every cloud has."""
+        if self.settings.volumes:
+            self._start_service(volumes.NAME, *listeners[volumes.NAME])
+            self.starting.add(volumes.DATABASE)
+        if self.settings.network:
+            self._start_service(network.NAME, *listeners[network.NAME])
+            self.starting |= {network.DATABASE, network.RPC}
+
+    def _start_optional_programs(self) -> None:
+        """What belongs to these services, once they have made their databases."""
+        if self.settings.volumes:
+            self._until_ready(volumes.DATABASE)
+            for name in volumes.PROGRAMS:
+                self._start_cinder(name)
+        if self.settings.network:
+            self._until_ready(network.DATABASE)
+            self._start_rpc_server()
 
     @property
     def nodes(self) -> list[str]:
@@ -74,10 +108,14 @@ class ClusterInit(Attendant, Init):
             self._switch_on(name)
             self._until_ready(name)
             self._start_compute(name)
+            if self.settings.network:
+                self._start_agent(name)
         elif name in (CONDUCTOR, SCHEDULER):
             self._start_nova(name)
         elif self.settings.volumes and name in volumes.PROGRAMS:
             self._start_cinder(name)
+        elif self.settings.network and name == network.RPC_SERVER:
+            self._start_rpc_server()
         else:
             raise ControlError("only hosts, nova-conductor and nova-scheduler")
 
@@ -86,8 +124,17 @@ class ClusterInit(Attendant, Init):
         # A host is its first process; unshare only waits for that one.
         return only_child(pid) if pid and name in self.nodes else pid
 
-    def _configure(self) -> dict[str, socket.socket]:
+    def _listen(self) -> Listeners:
+        listeners = super()._listen()
+        if self.settings.network:
+            network.leave_the_machines()
+            for sockets in listeners.values():
+                sockets.append(network.listen_at(sockets[0]))
+        return listeners
+
+    def _configure(self) -> Listeners:
         listeners = super()._configure()
+        ports = Ports.of(listeners)
         self.databases = mariadb.MariaDB(self.settings, self.layout)
         self.queue = rabbitmq.RabbitMQ(self.settings, self.layout)
         self.databases.write()
@@ -95,7 +142,7 @@ class ClusterInit(Attendant, Init):
         config.write(
             self.settings,
             self.layout,
-            Ports.of(listeners),
+            ports,
             queue=self.queue,
             databases=self.databases,
         )
@@ -103,9 +150,17 @@ class ClusterInit(Attendant, Init):
             cinder.write(
                 self.settings,
                 self.layout,
-                Ports.of(listeners),
+                ports,
                 queue=self.queue.url,
                 database=self.databases.url(mariadb.CINDER),
+            )
+        if self.settings.network:
+            neutron.write(
+                self.settings,
+                self.layout,
+                ports,
+                queue=self.queue.url,
+                database=self.databases.url(mariadb.NEUTRON),
             )
         return listeners
 
@@ -154,6 +209,32 @@ class ClusterInit(Attendant, Init):
         self.children.spawn(
             name, command, environment_of(self.layout), self.layout.log(name)
         )
+
+    def _start_switch(self) -> None:
+        """Open vSwitch, and what connects the hosts in it."""
+        ovs = network.switch(self.layout)
+        ovs.create()
+        environment = environment_of(self.layout)
+
+        def start(name: str, command: list[str]) -> None:
+            self.children.spawn(name, command, environment, self.layout.log(name))
+
+        start(open_vswitch.SERVER, ovs.server_command())
+        ovs.await_server()
+        start(open_vswitch.SWITCH, ovs.switch_command())
+        network.connect_hosts(self.settings, ovs)
+
+    def _start_rpc_server(self) -> None:
+        self.children.spawn(
+            network.RPC_SERVER,
+            network.rpc_command(self.layout),
+            environment_of(self.layout),
+            self.layout.log(network.RPC_SERVER),
+        )
+
+    def _start_agent(self, name: str) -> None:
+        """That of one host."""
+        control.ask(self.layout.host(name) / "control", "start", network.AGENT)
 
     def _switch_on(self, name: str) -> None:
         command = node.command(self.layout, name, self.services_fd)

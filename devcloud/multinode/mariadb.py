@@ -18,7 +18,8 @@ from devcloud.settings import CloudSettings
 NAME = "mariadb"
 USER = "nova"
 DATABASES = ("nova_api", "nova_cell0", "nova")
-CINDER = "cinder"
+#: Of those that not every cloud has.
+CINDER, NEUTRON = "cinder", "neutron"
 INSTALL = "mariadb-install-db"
 SERVER = "mariadbd"
 
@@ -33,7 +34,8 @@ class MariaDB:
 
     def __init__(self, settings: CloudSettings, layout: Layout) -> None:
         self._password = settings.password
-        self._databases = (*DATABASES, *settings.optional_services & {CINDER})
+        more = {settings.volumes, settings.network} & {CINDER, NEUTRON}
+        self._databases = (*DATABASES, *sorted(more))
         self._home = layout.lib(NAME)
         self.listener = socket.create_server((HOST, 0), backlog=128)
 

@@ -14,7 +14,7 @@ from devcloud.children import Children, Death
 from devcloud.hosts import Host, compute_hosts
 from devcloud.init import environment as environment_of
 from devcloud.layout import Layout
-from devcloud.multinode import config
+from devcloud.multinode import config, network
 from devcloud.multinode.attendant import Attendant
 from devcloud.multinode.control import ControlError
 from devcloud.reports import Reporter
@@ -60,6 +60,8 @@ class Node(Attendant):
                 self._start_libvirtd()
             case "nova-compute":
                 self._start_compute()
+            case network.AGENT if CloudSettings.read(self.layout.settings).network:
+                self._start_agent()
             case _:
                 raise ControlError(f"a host has {LIBVIRTD} and {COMPUTE}")
 
@@ -77,6 +79,12 @@ class Node(Attendant):
         command = [str(python), "-m", "devcloud.multinode.compute"]
         command += ["--config-file", str(conf)]
         self._spawn(COMPUTE, command, environment_of(self.layout, python))
+
+    def _start_agent(self) -> None:
+        environment = environment_of(self.layout)
+        path = f"{network.switch(self.layout).bin}:{environment['PATH']}"
+        command = network.agent_command(self.layout, self.name)
+        self._spawn(network.AGENT, command, {**environment, "PATH": path})
 
     def _spawn(
         self, name: str, command: list[str], environment: dict[str, str]

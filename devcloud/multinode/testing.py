@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import libvirt
 from openstack.utils import iterate_timeout
 
 from devcloud.demo.domain import DomainFacts
@@ -49,6 +50,7 @@ class MultinodeFixture(CloudFixture):
         count: int = 2,
         driver: str = DRIVER,
         volumes: str = "",
+        network: str = "",
         nova: dict[str, dict[str, str]] | None = None,
         **host: Any,
     ) -> None:
@@ -58,6 +60,7 @@ class MultinodeFixture(CloudFixture):
             host="simulated",
             driver=driver,
             volumes=volumes,
+            network=network,
             nodes=several(HostSettings(**host), count),
         )
         names = [node.name for node in self.settings.nodes]
@@ -107,6 +110,21 @@ class MultinodeFixture(CloudFixture):
             f"{server.name} runs on {len(found)} hosts"
         )
         return DomainFacts.of(found[0])
+
+    @contextlib.contextmanager
+    def domain_of(self, server: Any) -> Iterator[libvirt.virDomain]:
+        """What libvirt has of a server, on the host on which it is."""
+        server = self.connection.compute.get_server(server)
+        with self.host_of(server).libvirt() as connection:
+            yield connection.lookupByName(server.instance_name)
+
+    def check_iommu(self, server: Any) -> None:
+        """Fail unless a server runs encrypted, with iommu on each of its devices."""
+        facts = self.guest(server)
+        assert facts.launch_security == "sev"  # nosec B101  # of the tests
+        assert facts.virtio and all(facts.virtio.values()), (  # nosec B101
+            facts.virtio
+        )
 
     def settled(self, server: Any, *passing: str) -> Any:
         """The server once Nova is done with it and it has none of these states."""

@@ -17,6 +17,7 @@ class Service:
     settings: CloudSettings
     layout: Layout
     ports: Ports
-    #: Already listening; clients wait in its queue until it is served.
-    listener: socket.socket
+    #: Already listening; clients wait in their queues until they are served. Two of
+    #: the same port in a cloud with a network of its own: the machine's comes first.
+    listeners: list[socket.socket]
     report: Reporter

@@ -22,7 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("name")
     parser.add_argument("state")
-    parser.add_argument("--listen", type=int, required=True)
+    parser.add_argument("--listen", type=int, action="append", required=True)
     parser.add_argument("--report", type=int, required=True)
     args = parser.parse_args()
     # Some of the services read our arguments as theirs.
@@ -33,7 +33,7 @@ def main() -> None:
         settings=CloudSettings.read(layout.settings),
         layout=layout,
         ports=Ports.read(layout.ports),
-        listener=socket.socket(fileno=args.listen),
+        listeners=[socket.socket(fileno=number) for number in args.listen],
         report=Reporter(args.report, args.name),
     )
     try:

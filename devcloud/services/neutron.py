@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A stand-in for neutron, as much of it as guests without a network need.
+"""Neutron, or a stand-in, as much of it as guests without a network need.
 
-Nova asks for security groups and for a server's ports even then. It gets
-empty lists. Of a server whose request names no network, as in API 2.1, it asks
+Nova asks the stand-in for security groups and for a server's ports even then. It
+gets empty lists. Of a server whose request names no network, as in API 2.1, it asks
 for the project's quota of ports: there is no limit.
 """
 
@@ -10,10 +10,13 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from devcloud.services import Service, web
+from devcloud.services import Service, neutron_api, web
 
 
 def run(service: Service) -> None:
+    if service.settings.network:
+        neutron_api.run(service)
+        return
     web.serve(service, Network(service.ports.url("neutron")), threads=2)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Serve a WSGI application on a socket that somebody else has opened."""
+"""Serve a WSGI application on sockets that somebody else has opened."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ def serve(service: Service, application: Any, threads: int = THREADS) -> None:
     """Report that the service is ready, and serve for ever."""
     server = waitress.create_server(
         application,
-        sockets=[service.listener],
+        sockets=service.listeners,
         threads=threads,
         ident=None,
         # A request for the cloud's own machine may take a while: none is cut.

@@ -174,6 +174,34 @@ def test_a_linux_guest_that_cannot_be_made_is_asked_for_again_with_a_mirror(
     assert asked(f"{rootfs.MIRROR}=http://m/")
 
 
+def test_an_open_vswitch_that_cannot_be_had_is_asked_for_again_with_a_mirror(
+    tools: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import open_vswitch
+    import rootfs
+
+    from devcloud import open_vswitch as switch
+
+    monkeypatch.delenv(rootfs.MIRROR, raising=False)
+    folder = tmp_path / "open-vswitch"
+    for name, path in {"FOLDER": "", "ROOT": "root", "REASON": "ready"}.items():
+        monkeypatch.setattr(switch, name, folder / path)
+    monkeypatch.setattr(open_vswitch.platform, "freedesktop_os_release", dict)
+    assert open_vswitch.main() == 0
+    for name in ("ready", "ready-network"):
+        (tmp_path / name).touch()
+
+    def asked(*arguments: str) -> bool:
+        make = ["make", "-n", f"VENV={tmp_path}", "setup-network", *arguments]
+        run = subprocess.run(make, cwd=ROOT, check=True, capture_output=True, text=True)
+        return "open_vswitch.py" in run.stdout
+
+    assert not switch.is_here()
+    assert "no Debian mirror" in switch.reason()
+    assert not asked()
+    assert asked(f"{rootfs.MIRROR}=http://m/")
+
+
 def test_apt_touches_nothing_of_the_machines(tools: None, tmp_path: Path) -> None:
     import rootfs
 

@@ -113,27 +113,20 @@ class CinderCloud(MultinodeFixture):
 
         :param inactive: those of the domain's next start
         """
-        server = self.connection.compute.get_server(server)
-        with self.host_of(server).libvirt() as connection:
-            domain = connection.lookupByName(server.instance_name)
+        with self.domain_of(server) as domain:
             # VIR_DOMAIN_XML_INACTIVE
             xml = etree.fromstring(domain.XMLDesc(2 if inactive else 0))
         return dict(map(_disk, xml.findall("devices/disk/target[@bus='virtio']/..")))
 
-    def check_encrypted(self, server: Any, slots: int = 1) -> None:
+    def check_encrypted(self, server: Any) -> None:
         """Fail unless it runs encrypted, with iommu on each of its devices.
 
-        :param slots: of the whole cloud, by each that counts them
+        It has the only slot of the cloud that is in use, by each that counts them.
         """
-        facts = self.guest(server)
-        assert facts.launch_security == "sev"
-        assert facts.virtio and all(facts.virtio.values()), facts.virtio
+        self.check_iommu(server)
         server = self.connection.compute.get_server(server)
         self.check_slots(
-            {
-                name: Slots.all(slots if name == server.compute_host else 0)
-                for name in self.hosts
-            }
+            {name: Slots.all(int(name == server.compute_host)) for name in self.hosts}
         )
 
 
