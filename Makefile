@@ -8,7 +8,9 @@ MULTINODE := $(VENV)/ready-multinode
 # VOLUMES=cinder adds a service for volumes. It needs what a cloud of several hosts has.
 VOLUMES ?=
 # NETWORK=neutron adds one for networks, which needs the same.
+# VHOST_USER=yes has its switch read and write the memory of guests, which share it.
 NETWORK ?=
+VHOST_USER ?=
 NODES ?= $(if $(VOLUMES)$(NETWORK),2,1)
 CINDER := $(VENV)/ready-volumes
 # Neutron's packages, and its switch.
@@ -96,9 +98,10 @@ $(TEMPEST): constraints/tempest.txt constraints/nova-34.txt tools/tempest_venv.p
 demo: $(READY) $(LINUX) $(if $(SPLIT),$(TRIXIE))  ## start a cloud, boot an encrypted guest in it, show it, stop
 	@$(DEVCLOUD) demo $(SPLIT)
 
-cloud: $(READY) $(LINUX) $(if $(filter-out 1,$(NODES)),$(MULTINODE)) $(if $(SPLIT),$(TRIXIE)) $(if $(VOLUMES),$(CINDER)) $(if $(NETWORK),$(NEUTRON))  ## start the same cloud and leave it running; NODES=2 HOST=split VOLUMES=cinder NETWORK=neutron
+cloud: $(READY) $(LINUX) $(if $(filter-out 1,$(NODES)),$(MULTINODE)) $(if $(SPLIT)$(VHOST_USER),$(TRIXIE)) $(if $(VOLUMES),$(CINDER)) $(if $(NETWORK),$(NEUTRON))  ## start the same cloud and leave it running; NODES=2 HOST=split VOLUMES=cinder NETWORK=neutron
 	@$(DEVCLOUD) up --nodes $(NODES) $(if $(VOLUMES),--volumes $(VOLUMES)) \
-	    $(if $(NETWORK),--network $(NETWORK)) $(SPLIT)
+	    $(if $(NETWORK),--network $(NETWORK)) \
+	    $(if $(VHOST_USER),--vhost-user $(if $(SPLIT),,--distribution trixie)) $(SPLIT)
 
 cloud-down: $(READY)  ## stop it
 	@$(DEVCLOUD) down

@@ -116,6 +116,8 @@ def _settings(args: argparse.Namespace) -> CloudSettings:
             raise CloudError(
                 f"--{option} needs a cloud with several hosts: see --nodes"
             )
+    if args.vhost_user and not args.network:
+        raise CloudError("--vhost-user is for networks: see --network")
     node = settings.nodes[0].replace(**_host_changes(args))
     nodes = several(node, args.nodes) if args.nodes > 1 else (node,)
     return dataclasses.replace(
@@ -124,6 +126,7 @@ def _settings(args: argparse.Namespace) -> CloudSettings:
         nova=ini.merged(*args.nova),
         volumes=args.volumes,
         network=args.network,
+        vhost_user=args.vhost_user,
     )
 
 
@@ -250,6 +253,12 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
         default="",
         help="a service for networks; neutron takes make setup-network (default: a "
         "stand-in, and guests have no network)",
+    )
+    command.add_argument(
+        "--vhost-user",
+        action="store_true",
+        help="ports that read and write the memory of guests, by DPDK; with --network "
+        "and, on Debian 12, --distribution trixie",
     )
     command.add_argument(
         "--no-sev", action="store_true", help="a simulated host with SEV switched off"

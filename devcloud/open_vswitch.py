@@ -30,7 +30,17 @@ PROGRAMS = {
 #: It runs a program with the libraries of LIBRARY_PATH, also where they are newer than
 #: the machine's.
 LOADER = ROOT / "usr/lib64/ld-linux-x86-64.so.2"
-LIBRARY_PATH = {"LD_LIBRARY_PATH": str(ROOT / "usr/lib/x86_64-linux-gnu")}
+LIBRARIES = ROOT / "usr/lib/x86_64-linux-gnu"
+LIBRARY_PATH = {"LD_LIBRARY_PATH": str(LIBRARIES)}
+#: Of DPDK's environment: without huge pages and network cards, and with so many MiB of
+#: memory, which it takes at once.
+_DPDK = (
+    "--no-huge --legacy-mem --no-pci --iova-mode=va -m 512 "
+    f"-d {LIBRARIES / 'librte_mempool_ring.so.25'}"
+)
+#: Microseconds that a thread may sleep which finds no packets. Else it would take a
+#: whole processor.
+_LONGEST_SLEEP = 500
 #: Where Neutron and os-vif look for the database of a switch.
 PORT = 6640
 #: Seconds, on a busy machine.
@@ -90,6 +100,22 @@ class OpenVSwitch:
     def await_server(self) -> None:
         """Return when the database's server answers."""
         self.vsctl("--no-wait", "--retry", "init")
+
+    def use_dpdk(self, *, iommu: bool) -> None:
+        """Have the switch use DPDK, from its next start on.
+
+        :param iommu: whether it offers the IOMMU to vhost-user ports
+        """
+        options = {
+            "dpdk-init": "true",
+            "dpdk-extra": f'"{_DPDK}"',
+            # One for all ports is too large for that memory.
+            "per-port-memory": "true",
+            "pmd-sleep-max": _LONGEST_SLEEP,
+            "vhost-iommu-support": str(iommu).lower(),
+        }
+        words = [f"other_config:{name}={value}" for name, value in options.items()]
+        self.vsctl("--no-wait", "set", "Open_vSwitch", ".", *words)
 
     def vsctl(self, *command: str) -> str:
         """Run ovs-vsctl(8), which waits until the switch has done what it says."""

@@ -31,6 +31,10 @@ class CloudSettings:
     #: "neutron" for networks, "" for a stand-in; only with several hosts, for the same
     #: reason.
     network: str = ""
+    #: Whether its ports are vhost-user: the switch reads and writes the memory of
+    #: guests, which they share with it. QEMU 7.2 crashes there: it takes hosts with
+    #: another distribution.
+    vhost_user: bool = False
     #: What clients ask for. It shows the faults' and the flavors' details.
     compute_api: str = "2.97"
     #: The Python in which Nova is installed, "" for this one; only with several hosts,

@@ -68,10 +68,13 @@ def write(
     }
     ini.write(conf(layout), ini.merged(_process(layout, PROJECT, queue), server))
     shutil.copy(Path(sys.prefix, "etc/neutron/api-paste.ini"), etc)
+    sockets = layout.lib("vhost-user")
+    sockets.mkdir()
     for number, node in enumerate(settings.nodes):
         sections = ini.merged(
             _process(layout, f"{PROJECT}-{node.name}", queue),
             _agent(node.name, _OPENFLOW_PORT + number),
+            {"ovs": {"vhostuser_socket_dir": sockets}},
         )
         ini.write(agent_conf(layout, node.name), sections)
 

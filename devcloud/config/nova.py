@@ -18,6 +18,9 @@ PRIVSEP = ("nova_sys_admin", "privsep_osbrick", "vif_plug_ovs_privileged")
 
 #: Seconds for Neutron to say that a port is plugged, on a busy machine.
 PLUGGING_TIMEOUT = 120
+#: MiB that guests can have, from files that a switch can map as well: Nova's way where
+#: there are no huge pages.
+SHARED_MEMORY = 4096
 
 
 def write(settings: CloudSettings, layout: Layout, ports: Ports) -> None:
@@ -42,6 +45,9 @@ def sections(
         _neighbours(settings, ports),
         _compute(settings, layout),
         *layers,
+        {"libvirt": {"file_backed_memory": SHARED_MEMORY}}
+        if settings.vhost_user
+        else {},
         settings.nova,
     )
 

@@ -96,7 +96,7 @@ class ClusterInit(Attendant, Init):
                 self._start_cinder(name)
         if self.settings.network:
             self._until_ready(network.DATABASE)
-            self._start_rpc_server()
+            self._start_of_network(network.RPC_SERVER)
 
     @property
     def nodes(self) -> list[str]:
@@ -114,8 +114,8 @@ class ClusterInit(Attendant, Init):
             self._start_nova(name)
         elif self.settings.volumes and name in volumes.PROGRAMS:
             self._start_cinder(name)
-        elif self.settings.network and name == network.RPC_SERVER:
-            self._start_rpc_server()
+        elif self.settings.network and name in network.PROGRAMS:
+            self._start_of_network(name)
         else:
             raise ControlError("only hosts, nova-conductor and nova-scheduler")
 
@@ -205,32 +205,26 @@ class ClusterInit(Attendant, Init):
 
     def _start_cinder(self, name: str) -> None:
         """One of Cinder's own scripts."""
-        command = volumes.command(self.layout, name)
-        self.children.spawn(
-            name, command, environment_of(self.layout), self.layout.log(name)
-        )
+        self._spawn(name, volumes.command(self.layout, name))
 
     def _start_switch(self) -> None:
         """Open vSwitch, and what connects the hosts in it."""
         ovs = network.switch(self.layout)
         ovs.create()
-        environment = environment_of(self.layout)
-
-        def start(name: str, command: list[str]) -> None:
-            self.children.spawn(name, command, environment, self.layout.log(name))
-
-        start(open_vswitch.SERVER, ovs.server_command())
+        self._spawn(open_vswitch.SERVER, ovs.server_command())
         ovs.await_server()
-        start(open_vswitch.SWITCH, ovs.switch_command())
+        if self.settings.vhost_user:
+            ovs.use_dpdk(iommu=True)
+        self._start_of_network(open_vswitch.SWITCH)
         network.connect_hosts(self.settings, ovs)
 
-    def _start_rpc_server(self) -> None:
-        self.children.spawn(
-            network.RPC_SERVER,
-            network.rpc_command(self.layout),
-            environment_of(self.layout),
-            self.layout.log(network.RPC_SERVER),
-        )
+    def _start_of_network(self, name: str) -> None:
+        """One of network.PROGRAMS."""
+        self._spawn(name, network.command(self.layout, name))
+
+    def _spawn(self, name: str, command: list[str]) -> None:
+        environment = environment_of(self.layout)
+        self.children.spawn(name, command, environment, self.layout.log(name))
 
     def _start_agent(self, name: str) -> None:
         """That of one host."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from devcloud.config import neutron
 from devcloud.layout import Layout
-from devcloud.open_vswitch import OpenVSwitch
+from devcloud.open_vswitch import SWITCH, OpenVSwitch
 from devcloud.settings import CloudSettings
 from devcloud.simhost import mounts
 
@@ -23,6 +23,8 @@ NAME = "neutron"
 #: What the API's process reports: the other program can be started, and it answers.
 DATABASE, RPC = "neutron-database", "neutron-rpc"
 RPC_SERVER = "neutron-rpc-server"
+#: What can be ended and started again in a running cloud.
+PROGRAMS = (RPC_SERVER, SWITCH)
 #: Of each host.
 AGENT = "neutron-openvswitch-agent"
 #: What connects the hosts.
@@ -75,9 +77,11 @@ def _patch(bridge: str, port: str, peer: str) -> list[str]:
     return [*command, "type=patch", f"options:peer={peer}"]
 
 
-def rpc_command(layout: Layout) -> list[str]:
-    """The command line of RPC_SERVER."""
-    return [str(_script(RPC_SERVER)), "--config-file", str(neutron.conf(layout))]
+def command(layout: Layout, program: str) -> list[str]:
+    """The command line of one of PROGRAMS."""
+    if program == SWITCH:
+        return switch(layout).switch_command()
+    return [str(_script(program)), "--config-file", str(neutron.conf(layout))]
 
 
 def agent_command(layout: Layout, node: str) -> list[str]:

@@ -51,6 +51,7 @@ class MultinodeFixture(CloudFixture):
         driver: str = DRIVER,
         volumes: str = "",
         network: str = "",
+        vhost_user: bool = False,
         nova: dict[str, dict[str, str]] | None = None,
         **host: Any,
     ) -> None:
@@ -61,6 +62,7 @@ class MultinodeFixture(CloudFixture):
             driver=driver,
             volumes=volumes,
             network=network,
+            vhost_user=vhost_user,
             nodes=several(HostSettings(**host), count),
         )
         names = [node.name for node in self.settings.nodes]

@@ -2,6 +2,7 @@
 
 """A cloud with Neutron: the parts that need no cloud and no Neutron."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -62,6 +63,28 @@ def test_networks_need_a_cloud_with_several_hosts(
     assert commands._settings(commands._parse()).network == "neutron"
 
 
+def test_vhost_user_needs_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = ["devcloud", "up", "--nodes", "2", "--vhost-user"]
+    monkeypatch.setattr("sys.argv", given)
+    with pytest.raises(CloudError, match="--network"):
+        commands._settings(commands._parse())
+
+    monkeypatch.setattr("sys.argv", [*given, "--network", "neutron"])
+
+    assert commands._settings(commands._parse()).vhost_user
+
+
+@pytest.mark.parametrize("vhost_user", [False, True])
+def test_guests_share_memory_with_a_switch_that_reads_it(
+    vhost_user: bool, tmp_path: Path
+) -> None:
+    settings = dataclasses.replace(WITH_NEUTRON, vhost_user=vhost_user)
+
+    options = nova.sections(settings, Layout(tmp_path), PORTS)["libvirt"]
+
+    assert ("file_backed_memory" in options) is vhost_user
+
+
 def test_each_host_has_bridges_and_an_agent_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,7 +120,7 @@ def test_services_are_reached_from_both_namespaces() -> None:
     )
 
     assert run.returncode == 0, run.stderr
-    assert run.stdout.split() == ["lo", "inner"]
+    assert run.stdout.split() == ["True", "inner"]
 
 
 _TWO_NAMESPACES = """
@@ -106,7 +129,9 @@ from devcloud.multinode import network
 
 outer = socket.create_server(("127.0.0.1", 0))
 network.leave_the_machines()
-print(*os.listdir("/sys/class/net"))
+with open("/proc/net/dev") as file:
+    seen = {line.partition(":")[0].strip() for line in list(file)[2:]}
+print("lo" in seen and seen == set(os.listdir("/sys/class/net")))
 inner = network.listen_at(outer)
 client = socket.create_connection(outer.getsockname(), timeout=5)
 inner.settimeout(5)

@@ -9,9 +9,9 @@ import openstack
 from lxml import etree
 from openstack.utils import iterate_timeout
 
-from devcloud.multinode import network
+from devcloud.multinode import control, network
 from devcloud.multinode.testing import MultinodeFixture, Slots
-from devcloud.open_vswitch import OpenVSwitch
+from devcloud.open_vswitch import SWITCH, OpenVSwitch
 
 #: In seconds, on a busy machine.
 TIMEOUT = 180
@@ -37,6 +37,17 @@ class NeutronCloud(MultinodeFixture):
     def switch(self) -> OpenVSwitch:
         """Of all its hosts."""
         return network.switch(self.cloud.layout)
+
+    def restart_switch(self, *, iommu: bool) -> None:
+        """Have the switch offer the IOMMU to vhost-user ports, or not.
+
+        It looks at the option when it starts.
+        """
+        self.switch.use_dpdk(iommu=iommu)
+        for action in ("stop", "start"):
+            control.ask(self.cloud.layout.control, action, SWITCH)
+        # Returns when it has done what its database says.
+        self.switch.vsctl("init")
 
     def make_network(self, name: str) -> Any:
         """A network with addresses."""
