@@ -172,7 +172,7 @@ def members(namespace: str) -> list[int]:
         try:
             if os.readlink(folder / "ns/net") == namespace:
                 found.append(int(folder.name))
-        except (FileNotFoundError, ProcessLookupError):
+        except (FileNotFoundError, PermissionError, ProcessLookupError):
             continue
     return found
 
