@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from console_blocks import SOURCE, TREE, Shell, commands
 from manual_commands import NOT_RUN, REFUSED, SCENES
+from openstack_forks import OpenstackForks
 
 from devcloud import linux_guest
 from devcloud.multinode.testing import MultinodeFixture, Slots
@@ -34,8 +35,17 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudFixture]:
         yield fixture
 
 
-def environment(folder: Path) -> dict[str, str]:
-    """Of somebody who has just logged in, with this environment's programs."""
+@pytest.fixture(scope="module")
+def forks() -> Iterator[OpenstackForks]:
+    with OpenstackForks() as forks:
+        yield forks
+
+
+def environment(folder: Path, forks: OpenstackForks | None) -> dict[str, str]:
+    """Of somebody who has just logged in, with this environment's programs.
+
+    :param forks: what runs the openstack client; None is the program itself.
+    """
     programs = folder / "programs"
     programs.mkdir()
     # Whoever may run these tests is root already. The driver's own are the tree's.
@@ -46,6 +56,8 @@ def environment(folder: Path) -> dict[str, str]:
     for name, text in scripts.items():
         (programs / name).write_text(f"#!/bin/sh\n{text}\n")
         (programs / name).chmod(0o755)
+    if forks:
+        forks.write_program(programs / "openstack")
     here = Path(sys.executable).parent
     return {
         "PATH": f"{programs}:{here}:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -84,7 +96,9 @@ def restart_nova(cloud: CloudFixture) -> None:
 
 
 @pytest.mark.parametrize("page", IN_A_CLOUD)
-def test_in_a_cloud(page: str, cloud: CloudFixture, tmp_path: Path) -> None:
+def test_in_a_cloud(
+    page: str, cloud: CloudFixture, forks: OpenstackForks, tmp_path: Path
+) -> None:
     (tmp_path / ".cloud").symlink_to(cloud.cloud.layout.state)
     if page == "first-guest.rst":
         if linux_guest.disk() is None:
@@ -99,7 +113,9 @@ def test_in_a_cloud(page: str, cloud: CloudFixture, tmp_path: Path) -> None:
         "/etc/nova/nova.conf": cloud.cloud.layout.etc("nova") / "nova.conf",
         "/opt/nova/bin/": "",
     }
-    with Shell(tmp_path, environment(tmp_path)) as shell:
+    # One page has the client as its reader has it.
+    client = None if page == "install/verify.rst" else forks
+    with Shell(tmp_path, environment(tmp_path, client)) as shell:
         if page != "first-guest.rst":  # which shows how
             shell.do("source .cloud/openrc")
         for image in TAKEN_FOR_GRANTED.get(page, ()):
@@ -117,7 +133,7 @@ def test_in_a_cloud(page: str, cloud: CloudFixture, tmp_path: Path) -> None:
                 shell.play(command, REFUSED.get(command.flat, 0))
 
 
-def test_on_two_hosts(tmp_path: Path) -> None:
+def test_on_two_hosts(forks: OpenstackForks, tmp_path: Path) -> None:
     (page,) = (page for page, scene in SCENES.items() if scene == "two hosts")
     nova = {"DEFAULT": {"update_resources_interval": "1"}}
     host: dict[str, Any] = {"max_asid": 3, "halting_firmware": True}
@@ -127,7 +143,7 @@ def test_on_two_hosts(tmp_path: Path) -> None:
         for name in ("web1", "web2"):
             cloud.boot(name, flavor, image, availability_zone="nova:node1")
         node1 = cloud.hosts["node1"]
-        with Shell(tmp_path, environment(tmp_path)) as shell:
+        with Shell(tmp_path, environment(tmp_path, forks)) as shell:
             shell.do(f"source {cloud.cloud.layout.openrc}")
             for command in commands(SOURCE / page):
                 if command.flat == "reboot":
