@@ -24,7 +24,12 @@ ON = {"hw__mem_encryption": "true"}
 UEFI = {"hw_firmware_type": "uefi"}
 SLOT = {"resources__MEM_ENCRYPTION_CONTEXT": "1"}
 #: Two slots of each; the API's pages are of three.
-HOST: dict[str, Any] = {"min_asid": 3, "max_asid": 4, "sev_es": True}
+HOST: dict[str, Any] = {
+    "min_asid": 3,
+    "max_asid": 4,
+    "sev_es": True,
+    "halting_firmware": True,
+}
 NOVA = {
     "DEFAULT": {"update_resources_interval": "1"},
     "api": {"max_limit": "3"},

@@ -49,7 +49,7 @@ class Older(MultinodeFixture):
 
     def __init__(self, state: Path, **host: Any) -> None:
         nova = {"DEFAULT": {"update_resources_interval": "1"}}
-        super().__init__(state, nova=nova, **host)
+        super().__init__(state, nova=nova, halting_firmware=True, **host)
         self.settings = dataclasses.replace(
             self.settings, nova_python=PYTHON, compute_api="2.95"
         )
