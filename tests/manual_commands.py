@@ -58,6 +58,7 @@ EVACUATION = (
 )
 
 CINDER = "it takes a cloud with Cinder, as tests/volumes/test_volumes.py has it"
+NEUTRON = "it takes a cloud with Neutron, as tests/network/test_ports.py has it"
 
 #: Commands that are not run as they are written, and why.
 NOT_RUN = {
@@ -119,6 +120,12 @@ NOT_RUN = {
         "tests/e2e/test_guides.py starts the same cloud by devcloud.testing"
     ),
     "make cloud VOLUMES=cinder": CINDER,
+    "make cloud NETWORK=neutron": NEUTRON,
+    "openstack network create net": NEUTRON,
+    "openstack subnet create addresses --network net "
+    "--subnet-range 192.0.2.0/24": NEUTRON,
+    "openstack server create ... --network net first": NEUTRON,
+    "sudo .cloud/lib/open-vswitch/bin/ovs-vsctl show": NEUTRON,
     "openstack volume create data --size 1 --type nfs1": CINDER,
     "openstack server add volume first data": CINDER,
     "openstack volume set data --type nfs2 --retype-policy on-demand": CINDER,
