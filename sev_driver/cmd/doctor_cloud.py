@@ -34,8 +34,6 @@ from sev_driver.nova_release import NEWEST_NOVA, releases_that_cannot_read
 _PROGRAM = "sev-doctor"
 #: What an image is called that is only given by its properties.
 _GIVEN = "the image of --image-property"
-#: As much user data as Nova takes: 65535 characters of base64.
-_USER_DATA_BYTES = 49151
 
 
 class _Misuse(Exception):
@@ -183,17 +181,9 @@ def _server(options: argparse.Namespace) -> ServerParts:
     if options.user_data is None:
         return ServerParts(metadata)
     try:
-        with open(options.user_data, "rb") as file:
-            data = file.read(_USER_DATA_BYTES + 1)
-    except OSError as error:
-        why = error.strerror
-        raise _Misuse(f"{options.user_data} cannot be read: {why}") from error
-    if len(data) > _USER_DATA_BYTES:
-        raise _Misuse(
-            f"{options.user_data} is too long for user data: Nova takes "
-            f"{_USER_DATA_BYTES} bytes"
-        )
-    return ServerParts(metadata, data)
+        return ServerParts(metadata, output.read_user_data(options.user_data))
+    except ValueError as error:
+        raise _Misuse(str(error)) from error
 
 
 def _alone(

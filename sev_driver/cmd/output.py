@@ -8,6 +8,7 @@ It imports nothing but Python's own modules.
 from __future__ import annotations
 
 import argparse
+import base64
 import contextlib
 import importlib.metadata
 import io
@@ -22,6 +23,9 @@ from typing import Any, NoReturn
 
 #: What the scripts need on a machine without Nova and libvirt.
 REQUIREMENTS = "lxml os-traits oslo.config openstacksdk"
+
+#: Nova's limit for encoded user data.
+_USER_DATA_CHARACTERS = 65535
 
 #: Longer lines read badly.
 _WIDTH = 100
@@ -167,6 +171,24 @@ def write(path: str, data: bytes) -> None:
         with contextlib.suppress(OSError):
             os.unlink(unfinished)
         raise
+
+
+def read_user_data(path: str) -> bytes:
+    """Return the user data of a server that a file has.
+
+    :raises ValueError: it cannot be read, or is longer than Nova takes.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_USER_DATA_CHARACTERS)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
+    if len(base64.b64encode(data)) > _USER_DATA_CHARACTERS:
+        raise ValueError(
+            f"{path} is too long for user data: Nova takes {_USER_DATA_CHARACTERS} "
+            f"characters of base64"
+        )
+    return data
 
 
 def _is_file_or_free(path: str) -> bool:

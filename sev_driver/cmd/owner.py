@@ -41,9 +41,8 @@ Exit status: 0 if there is a result, 1 if "show" finds a fact that differs or th
 server lacks, 2 if an argument or a file is wrong or the cloud does not answer.
 """
 
-#: Nova's limits for a value of metadata and for encoded user data.
+#: Nova's limit for a value of metadata.
 _PIECE = launched.VALUE_CHARACTERS
-_USER_DATA_CHARACTERS = 65535
 
 _DIGEST = re.compile(r"[0-9a-f]{96}", re.ASCII | re.IGNORECASE)
 _HEX_32 = re.compile(r"[0-9a-f]{64}", re.ASCII | re.IGNORECASE)
@@ -179,16 +178,9 @@ def _pieces(auth: bytes) -> list[str]:
 
 def _user_data_digest(path: str) -> str:
     try:
-        with open(path, "rb") as file:
-            data = file.read(_USER_DATA_CHARACTERS)
-    except OSError as error:
-        raise _Misuse(f"{path} cannot be read: {error.strerror}") from error
-    if len(base64.b64encode(data)) > _USER_DATA_CHARACTERS:
-        raise _Misuse(
-            f"{path} is too long for user data: Nova takes {_USER_DATA_CHARACTERS} "
-            f"characters of base64"
-        )
-    return hashlib.sha256(data).hexdigest()
+        return hashlib.sha256(output.read_user_data(path)).hexdigest()
+    except ValueError as error:
+        raise _Misuse(str(error)) from error
 
 
 # show

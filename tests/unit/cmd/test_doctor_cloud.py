@@ -68,9 +68,12 @@ def test_launch_inputs_of_a_plan(
     file.write_text("#cloud-config\n")
     assert doctor.main([*given, "--user-data", str(file)]) == 0
     assert "host_data of the server" in capsys.readouterr().out
-    file.write_bytes(bytes(49152))
+    file.write_bytes(bytes(49149))
+    assert doctor.main([*given, "--user-data", str(file)]) == 0
+    capsys.readouterr()
+    file.write_bytes(bytes(49150))
     assert doctor.main([*given, "--user-data", str(file)]) == 2
-    assert "Nova takes 49151 bytes" in capsys.readouterr().err
+    assert "Nova takes 65535 characters of base64" in capsys.readouterr().err
 
 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
