@@ -38,15 +38,15 @@ from sev_driver.compute import (
 from sev_driver.compute.errors import ErrorTranslator
 from sev_driver.compute.instance import (
     check_launch_inputs,
-    is_unrescued,
     launch_inputs_for,
     launch_security,
     record_default_machine_type,
     request_for,
+    verify_next_domain,
     with_encryption_properties,
 )
 from sev_driver.conf import opts
-from sev_driver.domain import encryption, forbidden_devices, verify
+from sev_driver.domain import encryption, forbidden_devices
 from sev_driver.guest import launch_inputs
 from sev_driver.guest.requirements import refuse
 from sev_driver.host.libvirt_connection import LibvirtReplyCache
@@ -379,8 +379,7 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
         request = request_for(instance)
         if request is not None:
             with self._errors.translate_to(errors.for_operation, instance):
-                asked = launch_security(instance, request)
-                verify.verify_domain(asked, xml, runs=is_unrescued(instance))
+                verify_next_domain(instance, request, xml)
                 launch_facts.check_id_block(instance, xml, self._tracker)
         else:
             with self._errors.translate_to(errors.for_operation, instance):

@@ -43,7 +43,6 @@ from sev_driver.compute.verdict import (
     should_exchange_slot,
 )
 from sev_driver.conf import stock_nova
-from sev_driver.domain import verify
 from sev_driver.exceptions import DomainXMLError, Requirement
 from sev_driver.guest import launch_inputs, operations, requirements
 from sev_driver.guest.requirements import ForeignRequest, GuestRequest
@@ -279,9 +278,7 @@ class Admission:
         requirements.refuse(verdict.violations)
         if Check.XML in door.checks:
             found = self._next_xml(door, instance)
-            expected = guest_request.launch_security(instance, request)
-            runs = guest_request.is_unrescued(instance)
-            verify.verify_domain(expected, found, runs=runs)
+            guest_request.verify_next_domain(instance, request, found)
             launch_facts.check_id_block(instance, found, self._tracker)
         if needs_host_trait(door, request):
             LOG.warning(

@@ -16,7 +16,7 @@ from nova.virt.libvirt import host as libvirt_host
 from sev_driver.compute import errors, foreign_guests, nova_compat
 from sev_driver.compute import instance as guest_request
 from sev_driver.compute.errors import ErrorTranslator
-from sev_driver.domain import encryption, forbidden_devices, transforms, verify
+from sev_driver.domain import encryption, forbidden_devices, transforms
 from sev_driver.guest import operations
 from sev_driver.guest.operations import Operation
 from sev_driver.guest.requirements import GuestRequest, refuse
@@ -42,9 +42,7 @@ class GuardedGuest(libvirt_guest.Guest):  # type: ignore[misc]
         if request is not None:
             with self._refusals.translate_to(errors.for_operation, self._instance):
                 xml = self.get_xml_desc(dump_inactive=True)
-                expected = guest_request.launch_security(self._instance, request)
-                runs = guest_request.is_unrescued(self._instance)
-                verify.verify_domain(expected, xml, runs=runs)
+                guest_request.verify_next_domain(self._instance, request, xml)
         elif guest_request.foreign_request_for(self._instance) is not None:
             with self._refusals.translate_to(errors.for_operation, self._instance):
                 xml = self.get_xml_desc(dump_inactive=True)

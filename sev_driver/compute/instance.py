@@ -19,6 +19,7 @@ from oslo_log import log as logging
 
 from sev_driver.compute import nova_compat
 from sev_driver.conf import policy as policy_options
+from sev_driver.domain import verify
 from sev_driver.domain.forbidden_devices import Disk
 from sev_driver.domain.launch_security import LaunchSecurity
 from sev_driver.guest import (
@@ -124,6 +125,19 @@ def is_unrescued(instance: objects.Instance) -> bool:
     own, and the metadata of a rescued server cannot be changed.
     """
     return "task_state" in instance and instance.task_state == task_states.UNRESCUING
+
+
+def verify_next_domain(
+    instance: objects.Instance, request: GuestRequest, xml: str
+) -> None:
+    """Verify a domain with which the guest of ``instance`` will start.
+
+    :raises RequirementsNotMet: a launch input is wrong.
+    :raises EncryptionLost: see :func:`sev_driver.domain.verify.verify_domain`.
+    :raises PolicyTooWeak: the same.
+    """
+    expected = launch_security(instance, request)
+    verify.verify_domain(expected, xml, runs=is_unrescued(instance))
 
 
 def check_launch_inputs(instance: objects.Instance) -> None:

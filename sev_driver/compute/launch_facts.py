@@ -164,7 +164,14 @@ def expected_digest(xml: str, host: HostFacts) -> str:
     :raises DetectionError: it is unknown.
     :raises DomainXMLError: ``xml`` is not a domain with SEV-SNP.
     """
-    domain = LaunchedDomain.parse(xml)
+    return next_digest(LaunchedDomain.parse(xml), host)
+
+
+def next_digest(domain: LaunchedDomain, host: HostFacts) -> str:
+    """Return the launch digest of a domain if this host starts it as it is.
+
+    :raises DetectionError: it is unknown.
+    """
     if domain.firmware is None:
         domain = dataclasses.replace(domain, firmware=selected_firmware(host))
     return launch_digest(domain, host)

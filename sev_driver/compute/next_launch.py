@@ -106,7 +106,7 @@ def _same(
         host = tracker.facts()
         if not _is_kept(domain, host):
             return None
-        return domain, launch_facts.launch_digest(_with_firmware(domain, host), host)
+        return domain, launch_facts.next_digest(domain, host)
     except (DetectionError, DomainXMLError):
         return None
 
@@ -149,10 +149,6 @@ def _is_kept(domain: LaunchedDomain, host: HostFacts) -> bool:
         domain.cpu_mode, domain.cpu_model, host_model, host.system.processor
     )
     return following.signature == now.signature
-
-
-def _with_firmware(domain: LaunchedDomain, host: HostFacts) -> LaunchedDomain:
-    return dataclasses.replace(domain, firmware=launch_facts.selected_firmware(host))
 
 
 def other_vcpus(domain: LaunchedDomain, flavor: objects.Flavor) -> str:
