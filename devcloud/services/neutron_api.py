@@ -3,16 +3,12 @@
 
 import os
 import sys
-import time
-from collections.abc import Callable
 from typing import Any
 
 from devcloud.config import neutron
 from devcloud.multinode.network import DATABASE, RPC
 from devcloud.reports import Reporter
-from devcloud.services import Service, forked, web
-
-TIMEOUT = 120.0
+from devcloud.services import Service, forked, until, web
 
 
 def run(service: Service) -> None:
@@ -33,10 +29,10 @@ def run(service: Service) -> None:
     sys.argv = ["neutron-api"]
     from neutron.wsgi.api import application
 
-    _until("neutron-rpc-server answers", _does_rpc_answer)
+    until("neutron-rpc-server answers", _does_rpc_answer)
     Reporter(service.report.fd, RPC).ready()
     nodes = {node.name for node in service.settings.nodes}
-    _until("the agents of all hosts are up", lambda: _hosts_with_agents() >= nodes)
+    until("the agents of all hosts are up", lambda: _hosts_with_agents() >= nodes)
     web.serve(service, application)
 
 
@@ -60,12 +56,3 @@ def _hosts_with_agents() -> set[str]:
     admin: Any = context.get_admin_context()
     agents = directory.get_plugin().get_agents(admin)
     return {agent["host"] for agent in agents if agent["alive"]}
-
-
-def _until(what: str, condition: Callable[[], bool]) -> None:
-    """There is no event to wait for."""
-    deadline = time.monotonic() + TIMEOUT
-    while not condition():
-        if time.monotonic() > deadline:
-            raise SystemExit(f"not in {TIMEOUT:.0f} s: {what}")
-        time.sleep(0.25)

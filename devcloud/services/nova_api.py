@@ -6,17 +6,14 @@ how far the other Nova processes are.
 """
 
 import os
-import time
-from collections.abc import Callable
 from typing import Any
 
 from devcloud.reports import Reporter
-from devcloud.services import Service, nova_databases, web
+from devcloud.services import Service, nova_databases, until, web
 from devcloud.services.host_mappings import map_hosts
 
 DATABASES, CONDUCTOR = "nova-databases", "nova-conductor"
 COMPUTE = "nova-compute"
-TIMEOUT = 120.0
 
 
 def run(service: Service) -> None:
@@ -28,11 +25,11 @@ def run(service: Service) -> None:
     application = _application()
     # nova-compute's first word is to the conductor. If nobody hears it, it
     # says it again ten seconds later.
-    _until("nova-conductor has started", _is_conductor_there)
+    until("nova-conductor has started", _is_conductor_there)
     _report_ready(service, CONDUCTOR)
     nodes = {node.name for node in service.settings.nodes}
-    _until("all hosts have reported what they have", lambda: _reported() == nodes)
-    _until("all hosts are up for Nova", lambda: _up() >= nodes)
+    until("all hosts have reported what they have", lambda: _reported() == nodes)
+    until("all hosts are up for Nova", lambda: _up() >= nodes)
     map_hosts()
     web.serve(service, application)
 
@@ -87,12 +84,3 @@ def _up() -> set[str]:
     group = servicegroup.API()
     services = objects.ServiceList.get_by_binary(admin, COMPUTE)
     return {service.host for service in services if group.service_is_up(service)}
-
-
-def _until(what: str, condition: Callable[[], bool]) -> None:
-    """There is no event to wait for: all of it shows in a database only."""
-    deadline = time.monotonic() + TIMEOUT
-    while not condition():
-        if time.monotonic() > deadline:
-            raise SystemExit(f"not in {TIMEOUT:.0f} s: {what}")
-        time.sleep(0.25)
