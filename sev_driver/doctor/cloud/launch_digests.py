@@ -43,12 +43,10 @@ def firmwares(slots: CloudSlots) -> dict[str, str]:
 
 def _firmware(hosts: list[str], known: Mapping[str, str]) -> Finding:
     subject = FindingBuilder("host", "all", FIRMWARE_READS)
-    found = _grouped((host, known.get(host, "")) for host in hosts)
-    unknown = found.pop("", [])
+    found, unknown, also = _grouped(hosts, known)
     if not found:
         seen = f"{_WHO} have no trait that names their guest firmware: {short(unknown)}"
         return subject.finding("firmware", Verdict.SKIP, seen)
-    also = f"; not known: {short(unknown)}" if unknown else ""
     if len(found) == 1:
         seen = f"{_WHO} have the guest firmware of {next(iter(found))}{also}"
         return subject.finding("firmware", Verdict.PASS, seen)
@@ -71,12 +69,10 @@ def _cpu(hosts: list[str], cloud: Cloud) -> Finding:
     if isinstance(cloud.computes, Unavailable):
         return subject.finding("cpu", Verdict.SKIP, cloud.computes.reason)
     models = {n: m for each in cloud.computes for n, m in each.cpu_models.items()}
-    found = _grouped((host, models.get(host, "")) for host in hosts)
-    unknown = found.pop("", [])
+    found, unknown, also = _grouped(hosts, models)
     if not found:
         seen = f"the compute API names no processor of {_WHO}: {short(unknown)}"
         return subject.finding("cpu", Verdict.SKIP, seen)
-    also = f"; not known: {short(unknown)}" if unknown else ""
     which = "; ".join(f"{printable(m, 40)} on {short(on)}" for m, on in found.items())
     if len({_signature(model) for model in found}) == 1:
         seen = f"{_WHO} have processors of one kind: {which}{also}"
@@ -91,12 +87,15 @@ def _cpu(hosts: list[str], cloud: Cloud) -> Finding:
     )
 
 
-def _grouped(values: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """Return the hosts by value."""
+def _grouped(
+    hosts: Iterable[str], known: Mapping[str, str]
+) -> tuple[dict[str, list[str]], list[str], str]:
+    """Return the hosts by value, those without one, and the words for these."""
     found: dict[str, list[str]] = {}
-    for host, value in values:
-        found.setdefault(value, []).append(host)
-    return found
+    for host in hosts:
+        found.setdefault(known.get(host, ""), []).append(host)
+    unknown = found.pop("", [])
+    return found, unknown, f"; not known: {short(unknown)}" if unknown else ""
 
 
 def _signature(model: str) -> int | str:
