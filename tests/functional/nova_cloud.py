@@ -82,6 +82,13 @@ class Cloud(WithSEVDriver, base.ServersTestBase):
         self._keep_volumes()
         self._hear_of_servers()
 
+    def start_service(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        # Tests of a cloud may take long on a busy machine, and no service reports
+        # meanwhile. A host that shall fail is forced down. Services read the option
+        # when they start.
+        self.flags(service_down_time=100_000)
+        return super().start_service(name, *args, **kwargs)
+
     def _hear_of_servers(self) -> None:
         """Set an event whenever a server may be in the state that a test waits for."""
         self._changed = threading.Event()

@@ -160,8 +160,6 @@ class MachineCloud(nova_cloud.Cloud):
         self.target: str | None = None
         #: Hosts that nobody waits for an answer from.
         self.dead: set[str] = set()
-        # A step may take long on a busy machine, and no service reports meanwhile.
-        self.flags(service_down_time=100_000)
         self.flags(allow_resize_to_same_host=True)
         if "response_validation" in CONF.api:
             # Nova's own tests want no answer that its schema does not allow.
