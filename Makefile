@@ -185,9 +185,10 @@ network: $(MULTINODE) $(TRIXIE) $(LINUX) $(NEUTRON)  ## encrypted guests with re
 TESTS ?= short
 DRIVER ?= ours
 LIBVIRT ?=
-tempest: $(MULTINODE) $(TEMPEST) $(LINUX) $(if $(VOLUMES),$(CINDER)) $(if $(LIBVIRT),$(TRIXIE))  ## OpenStack's Tempest on two hosts, plain and encrypted, with a table
+tempest: $(MULTINODE) $(TEMPEST) $(LINUX) $(if $(VOLUMES),$(CINDER)) $(if $(NETWORK),$(NEUTRON)) $(if $(LIBVIRT),$(TRIXIE))  ## OpenStack's Tempest on two hosts, plain and encrypted, with a table
 	@$(AS_ROOT) PYTHONPATH="$(CURDIR)" $(BIN)/python -B tools/tempest_run.py '$(TESTS)' \
-	    --driver $(DRIVER) $(if $(LIBVIRT),--distribution $(LIBVIRT)) $(if $(VOLUMES),--volumes $(VOLUMES))
+	    --driver $(DRIVER) $(if $(LIBVIRT),--distribution $(LIBVIRT)) $(if $(VOLUMES),--volumes $(VOLUMES)) \
+	    $(if $(NETWORK),--network $(NETWORK))
 
 audit: $(READY)  ## known vulnerabilities of what the driver needs
 	@$(BIN)/python -B tools/audit.py

@@ -55,7 +55,7 @@ class CloudSettings:
     @property
     def optional_services(self) -> set[str]:
         """Those of its services that not every cloud has."""
-        return {self.volumes} - {""}
+        return {self.volumes, self.network} - {""}
 
     def python(self, node: str = "") -> Path:
         """The Python of a host's nova-compute, or of the other Nova processes."""

@@ -80,9 +80,10 @@ def main(argv: Sequence[str]) -> int:
         with _cloud(options, folder / "cloud") as cloud:
             # Its guest lets go of a disk, and ends when it is asked to.
             images = tempest_conf.make_images(cloud.make_linux_image)
+            networks = tempest_conf.make_networks(cloud) if options.network else None
             for kind in options.flavors:
                 flavors = tempest_conf.make_flavors(cloud, kind)
-                parts = tempest_conf.Parts(flavors, images)
+                parts = tempest_conf.Parts(flavors, images, networks)
                 runs[kind] = _run(cloud, parts, folder / kind, _selection(options))
                 _release(cloud)
             services = cloud.settings.optional_services
@@ -128,6 +129,12 @@ def _parser() -> argparse.ArgumentParser:
         default="",
         help="a service for volumes (default: none)",
     )
+    parser.add_argument(
+        "--network",
+        choices=("", "neutron"),
+        default="",
+        help="a service for networks (default: a stand-in)",
+    )
     return parser
 
 
@@ -137,6 +144,7 @@ def _cloud(options: argparse.Namespace, state: Path) -> MultinodeFixture:
         nova=NOVA,
         driver=DRIVERS[options.driver],
         volumes=options.volumes,
+        network=options.network,
         distribution=options.distribution,
     )
 

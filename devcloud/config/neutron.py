@@ -44,7 +44,9 @@ def write(
     server: dict[str, dict[str, Any]] = {
         "DEFAULT": {
             "core_plugin": "ml2",
-            "service_plugins": "",
+            # Routers and floating addresses are in the database only: no agent has
+            # packets routed.
+            "service_plugins": "router",
             "api_paste_config": etc / "api-paste.ini",
             "rpc_workers": 1,
             "rpc_state_report_workers": 0,
