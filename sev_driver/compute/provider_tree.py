@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-import collections
+import functools
 from collections.abc import Container, Iterable, Mapping, Set
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from nova import exception as nova_exception
 from nova.conf import CONF
@@ -14,12 +14,17 @@ from oslo_log import log as logging
 
 from sev_driver.compute import nova_compat
 from sev_driver.compute.lost_allocations import LostAllocations, Providers, Restored
+from sev_driver.compute.nova_compat import Provider
 from sev_driver.compute.slot_consumers import (
     KnownConsumers,
     PlacementQueries,
     SlotConsumers,
 )
-from sev_driver.compute.unmanaged_guests import RunningGuests, UnmanagedGuests
+from sev_driver.compute.unmanaged_guests import (
+    NO_GUESTS,
+    RunningGuests,
+    UnmanagedGuests,
+)
 from sev_driver.conf import slots as slot_options
 from sev_driver.conf import stock_nova
 from sev_driver.host.capabilities import HostCapabilities
@@ -28,7 +33,7 @@ from sev_driver.placement import allocations as slot_allocations
 from sev_driver.placement import inventory, provider_plan, providers, reserved
 from sev_driver.placement.allocations import SLOT, Allocations
 from sev_driver.placement.freshness import Situation
-from sev_driver.placement.inventory import Offers, SlotUsage
+from sev_driver.placement.inventory import Offers, SlotLimits, SlotUsage
 from sev_driver.placement.provider_plan import ModelPlan, Observation, ProviderPlan
 from sev_driver.placement.providers import ProviderNames
 
@@ -56,24 +61,28 @@ class ProviderTreeUpdate:
     ) -> None:
         #: Whether the tree has changed, apart from the changes of Nova's driver.
         self.has_changed = False
+        #: Whether Placement lacks a trait that it can learn.
+        self._lacks_trait = False
         self._stock_models = stock_models
         self._tree = tree
         self._names = names
         self._allocations = allocations
         self._placement = placement
-        #: What Nova's driver changes in them is the inventory and traits of the root.
-        self._found = found = {
-            name: tree.data(name)
-            for name in (names.node, *map(names.child, MemoryEncryptionModel))
-            if tree.exists(name)
-        }
+        self._stored = self._providers()
+        #: The providers as Nova's driver leaves them, see :meth:`continue_after_nova`.
+        self._found: Mapping[str, Provider] = {}
         self._previous = {
-            name: data.inventory.get(SLOT) for name, data in found.items()
+            name: found.inventory.get(SLOT) for name, found in self._stored.items()
         }
         stored = [name for name, had in self._previous.items() if had is not None]
         # The host's own changes with each plain guest, too.
-        self._generations = {name: found[name].generation for name in stored}
+        self._generations = {name: self._stored[name].generation for name in stored}
         self.consumers = SlotConsumers(known, tree, names, allocations, stored)
+
+    def _providers(self) -> dict[str, Provider]:
+        """Return those of the host that can have slots, by name."""
+        found = nova_compat.providers_under(self._tree, self._names.node)
+        return {name: found[name] for name in self._names.all if name in found}
 
     def raise_if_reshape_needed(self) -> None:
         """Request a reshape from Nova if slots of a stale provider are allocated.
@@ -83,7 +92,7 @@ class ProviderTreeUpdate:
         stale = self._names.stale_provider
         if self._allocations is not None or not self._previous.get(stale):
             return
-        if self._placement.consumers_of(self._tree.data(stale).uuid):
+        if self._placement.consumers_of(self._stored[stale].uuid):
             LOG.info(
                 "Guests hold encryption slots of resource provider %s that belong to "
                 "%s. Requesting a reshape from Nova to move them.",
@@ -92,12 +101,22 @@ class ProviderTreeUpdate:
             )
             raise nova_exception.ReshapeNeeded()
 
-    def move_allocations(self) -> None:
+    def continue_after_nova(self) -> None:
+        """Read the tree as Nova's driver has changed it."""
+        self._move_allocations()
+        self._found = self._providers()
+
+    @property
+    def content(self) -> tuple[Any, ...]:
+        """What this update has of the tree and of Nova, as one value to compare."""
+        return self._names, self._stored, self._found, self._allocations
+
+    def _move_allocations(self) -> None:
         """Move the allocations of a stale provider to the one that replaces it."""
         stale = self._names.stale_provider
         if self._allocations is None or not self._previous.get(stale):
             return
-        source = self._tree.data(stale).uuid
+        source = self._stored[stale].uuid
         if not slot_allocations.consumers_of(self._allocations, source):
             return
         provider = self._names.provider_for(SEV)
@@ -108,13 +127,19 @@ class ProviderTreeUpdate:
         self.has_changed = True
         LOG.info("Moving %d encryption slots from %s to %s", count, stale, provider)
 
+    @property
+    def is_quiet(self) -> bool:
+        """True if an equal update would change nothing, and not query Placement."""
+        is_reshape = self._allocations is not None
+        return not (self.has_changed or self._lacks_trait or is_reshape)
+
     def observe(
-        self, host: HostCapabilities, snp_firmware: str | None = None
+        self, host: HostCapabilities, offers: Offers, snp_firmware: str | None = None
     ) -> Observation:
         snp = self._found.get(self._names.child(SEV_SNP))
         return Observation(
             host,
-            inventory.compute_offers(host, slot_options.slot_limits(CONF)),
+            offers,
             self._names,
             self._previous,
             is_reshape=self._allocations is not None,
@@ -141,10 +166,10 @@ class ProviderTreeUpdate:
         """Restore the allocations of servers, except during a reshape."""
         if self._allocations is not None:
             return Restored()
-        root = self._tree.data(self._names.node)
+        root = self._found[self._names.node]
         places = {model: self._names.provider_for(model) for model in host}
         slots = {
-            model: self._tree.data(provider).uuid
+            model: self._stored[provider].uuid
             for model, provider in places.items()
             if self._previous.get(provider)
         }
@@ -158,22 +183,21 @@ class ProviderTreeUpdate:
         """Reserve the root provider's resources of servers without allocations."""
         node = self._names.node
         inventories = reserved.reserve_resources(
-            self._tree.data(node).inventory, unallocated
+            self._providers()[node].inventory, unallocated
         )
         self.has_changed |= self._tree.update_inventory(node, inventories)
 
     def write(self, plan: ProviderPlan) -> None:
         """Write ``plan`` into the tree."""
-        root = self._tree.data(self._names.node)
-        changed = [self._write_root(root, plan)]
+        changed = [self._write_root(self._found[self._names.node], plan)]
         for model, planned in plan.models.items():
             changed.append(self._write_child(model, planned))
         self.has_changed = self.has_changed or any(changed)
 
-    def _write_root(self, root: Any, plan: ProviderPlan) -> bool:
+    def _write_root(self, root: Provider, plan: ProviderPlan) -> bool:
         """Write the slots and traits of the root provider.
 
-        :param root: its data after Nova's driver changed it.
+        :param root: the provider after Nova's driver changed it.
         """
         node, planned = self._names.node, plan.models.get(SEV)
         slots = None
@@ -191,25 +215,26 @@ class ProviderTreeUpdate:
         """Write a model's child provider, or remove it if its slots are elsewhere."""
         child = self._names.child(model)
         if planned.inventory is None or planned.provider != child:
-            if not self._tree.exists(child):
+            if child not in self._found:
                 return False
             self._tree.remove(child)
             return True
         slots = {SLOT: planned.inventory}
         found = self._found.get(child)
         if found is None:
-            if not self._tree.exists(child):
-                self._tree.new_child(child, self._names.node)
-            found = self._tree.data(child)
+            self._tree.new_child(child, self._names.node)
+            found = self._providers()[child]
         changed = found.inventory != slots and self._tree.update_inventory(child, slots)
         # The operator's traits stay.
-        known = providers.is_standard(model) and self._placement.has_trait(model.trait)
+        standard = providers.is_standard(model)
+        known = standard and self._placement.has_trait(model.trait)
+        self._lacks_trait |= standard and not known
         choice = providers.choose(model, known)
         wanted = {providers.OWNER, choice.wanted, *planned.traits.add}
         unwanted = {choice.unwanted, *planned.traits.remove}
         return self._write_traits(found, wanted, unwanted) or bool(changed)
 
-    def _write_traits(self, found: Any, add: Set[str], remove: Set[str]) -> bool:
+    def _write_traits(self, found: Provider, add: Set[str], remove: Set[str]) -> bool:
         """Add and remove traits of a provider; return whether that changes it."""
         new, old = add - found.traits, remove & found.traits
         if new:
@@ -224,15 +249,24 @@ def other_vendors_inventories(nova_host: Any) -> dict[str, dict[str, Any]]:
 
     For a total of 0 Nova creates no provider.
     """
-    own = {model.symbol for model in MemoryEncryptionModel}
     return {
         symbol: {
             **inventory.record(found.get("total", 0) if found["supported"] else 0),
             "traits": found.get("traits", []),
         }
         for symbol, found in nova_compat.reported_models(nova_host).items()
-        if symbol not in own
+        if symbol not in _OWN
     }
+
+
+_OWN: Final = frozenset(model.symbol for model in MemoryEncryptionModel)
+
+
+class _QuietUpdate(NamedTuple):
+    """An update that changed nothing, and all that it depended on but Placement."""
+
+    circumstances: tuple[Any, ...]
+    usage: dict[MemoryEncryptionModel, SlotUsage]
 
 
 class ProviderTreeReporter:
@@ -245,7 +279,6 @@ class ProviderTreeReporter:
     def __init__(self, nova_host: Any, virtapi: Any) -> None:
         # Slots move only when nova-compute starts.
         preparation = stock_nova.preparation(CONF, nova_compat.installed_release())
-        self._on_root = preparation.slots_on_root
         self._stock_models = preparation.stock_models
         self._placement = PlacementQueries(virtapi)
         self._known = KnownConsumers(
@@ -254,6 +287,11 @@ class ProviderTreeReporter:
         self._guests = UnmanagedGuests(nova_host, self._placement)
         self._lost_allocations = LostAllocations(virtapi)
         self._logged: dict[str, tuple[int, str]] = {}
+        self._names = functools.cache(
+            functools.partial(ProviderNames, on_root=preparation.slots_on_root)
+        )
+        self._offered: tuple[HostCapabilities, SlotLimits, Offers] | None = None
+        self._quiet: _QuietUpdate | None = None
 
     def prepare(
         self, tree: Any, nodename: str, allocations: Allocations | None
@@ -263,10 +301,9 @@ class ProviderTreeReporter:
         :raises nova.exception.ReshapeNeeded: guests hold slots of a stale provider, and
             ``allocations`` is None.
         """
-        names = ProviderNames(nodename, self._on_root)
         update = ProviderTreeUpdate(
             tree,
-            names,
+            self._names(nodename),
             allocations,
             self._placement,
             self._known,
@@ -292,46 +329,88 @@ class ProviderTreeReporter:
         :param snp_firmware: the SHA-256 of the guest firmware for SEV-SNP, None if
             unknown.
         """
-        update.move_allocations()
-        seen, consumers = update.observe(host, snp_firmware), update.consumers
-        found = Restored()
-
-        def restore(lost: Mapping[str, MemoryEncryptionModel]) -> Set[str]:
-            nonlocal found
-            found = update.restore_allocations(lost, self._lost_allocations, host)
-            return found.servers
-
-        guests = RunningGuests({}, collections.Counter())
-        unallocated: provider_plan.Counts = {}
-        needs_guests = provider_plan.needs_running_guests(seen.offers)
-        if needs_guests:
+        update.continue_after_nova()
+        offers = self._offers(host)
+        guests = NO_GUESTS
+        if provider_plan.needs_running_guests(offers):
             guests = self._guests.observe()
-        # This can drop Placement's answers, so it precedes their first use.
-        self._known.observe(update.situation(seen.offers, guests))
-        if needs_guests:
-            unallocated = self._guests.count_by_model(guests, consumers.of, restore)
-        counted = provider_plan.models_to_count(seen, unallocated)
-        held = {model: len(consumers.of(model)) for model in counted}
-        plan = provider_plan.plan(
-            seen, held, unallocated, sets_sev_trait=SEV.trait in static_traits
+        circumstances = (
+            host,
+            offers,
+            guests,
+            snp_firmware,
+            SEV.trait in static_traits,
+            ask_placement,
+            *update.content,
         )
-        if not (
-            provider_plan.is_in_order(seen, held, unallocated)
-            and not guests.without_slots(consumers.of)
-        ):
-            self._known.forget()
-        update.write(plan)
-        if found.unallocated:
-            update.reserve(found.unallocated)
+        last, self._quiet = self._quiet, None
+        if last and last.circumstances == circumstances and self._known.is_valid():
+            self._quiet = last
+            return last.usage
+        seen = update.observe(host, offers, snp_firmware)
+        # This can drop Placement's answers, so it precedes their first use.
+        self._known.observe(update.situation(offers, guests))
+        plan, is_in_order = self._plan(
+            update, seen, guests, sets_sev_trait=SEV.trait in static_traits
+        )
         self._log_changes(seen, plan)
-        return {
+        usage = {
             model: inventory.compute_usage(
                 planned.inventory,
-                consumers.count(model, ask=ask_placement) if planned.is_offered else 0,
+                update.consumers.count(model, ask=ask_placement)
+                if planned.is_offered
+                else 0,
                 is_offered=planned.is_offered,
             )
             for model, planned in plan.models.items()
         }
+        is_known = not ask_placement or all(u.used is not None for u in usage.values())
+        if is_in_order and is_known and update.is_quiet:
+            self._quiet = _QuietUpdate(circumstances, usage)
+        return usage
+
+    def _offers(self, host: HostCapabilities) -> Offers:
+        """Return the slots to offer; the same object if nothing has changed."""
+        limits = slot_options.slot_limits(CONF)
+        last = self._offered
+        if last is None or last[0] is not host or last[1] != limits:
+            offers = inventory.compute_offers(host, limits)
+            self._offered = last = host, limits, offers
+        return last[2]
+
+    def _plan(
+        self,
+        update: ProviderTreeUpdate,
+        seen: Observation,
+        guests: RunningGuests,
+        *,
+        sets_sev_trait: bool,
+    ) -> tuple[ProviderPlan, bool]:
+        """Write the plan; return it, and whether all guests hold the right slots."""
+        consumers, found = update.consumers, Restored()
+
+        def restore(lost: Mapping[str, MemoryEncryptionModel]) -> Set[str]:
+            nonlocal found
+            found = update.restore_allocations(lost, self._lost_allocations, seen.host)
+            return found.servers
+
+        unallocated: provider_plan.Counts = {}
+        if provider_plan.needs_running_guests(seen.offers):
+            unallocated = self._guests.count_by_model(guests, consumers.of, restore)
+        counted = provider_plan.models_to_count(seen, unallocated)
+        held = {model: len(consumers.of(model)) for model in counted}
+        plan = provider_plan.plan(
+            seen, held, unallocated, sets_sev_trait=sets_sev_trait
+        )
+        is_in_order = provider_plan.is_in_order(
+            seen, held, unallocated
+        ) and not guests.without_slots(consumers.of)
+        if not is_in_order:
+            self._known.forget()
+        update.write(plan)
+        if found.unallocated:
+            update.reserve(found.unallocated)
+        return plan, is_in_order and not found.servers
 
     def _log_changes(self, seen: Observation, plan: ProviderPlan) -> None:
         for model, planned in plan.models.items():

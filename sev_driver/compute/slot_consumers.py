@@ -123,6 +123,16 @@ class KnownConsumers:
         """Drop all answers."""
         self._answers.clear()
 
+    def is_valid(self) -> bool:
+        """Return whether each answer may still be used."""
+        now = self._clock()
+        return all(
+            self._may_reuse(queried, now) for queried, _ in self._answers.values()
+        )
+
+    def _may_reuse(self, queried: float, now: float) -> bool:
+        return freshness.may_reuse(queried, self._changed, now, self._interval)
+
     def consumers_of(self, provider: str) -> frozenset[str]:
         """Return the consumers of a provider's slots, from the cache if valid.
 
@@ -132,7 +142,7 @@ class KnownConsumers:
         now = self._clock()
         if provider in self._answers:
             queried, answer = self._answers[provider]
-            if freshness.may_reuse(queried, self._changed, now, self._interval):
+            if self._may_reuse(queried, now):
                 return answer
         answer = self._placement.consumers_of(provider)
         self._answers[provider] = now, answer

@@ -8,7 +8,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 from collections.abc import Callable, Mapping, Set
-from typing import Any
+from typing import Any, Final
 
 from oslo_log import log as logging
 
@@ -57,6 +57,9 @@ class RunningGuests:
         return found
 
 
+NO_GUESTS: Final = RunningGuests({}, collections.Counter())
+
+
 class UnmanagedGuests:
     """Guests that are not managed by Nova, and servers whose allocation was lost.
 
@@ -82,9 +85,11 @@ class UnmanagedGuests:
         """
         before = kernel.read_misc_current()
         running = self._running.list()
-        outside = reserved.guests_outside_libvirt(
-            running.values(), before, kernel.read_misc_current()
-        )
+        outside = reserved.guests_outside_libvirt(running.values(), before)
+        if outside:
+            outside = reserved.guests_outside_libvirt(
+                running.values(), before, kernel.read_misc_current()
+            )
         return RunningGuests(running, outside)
 
     def count_by_model(

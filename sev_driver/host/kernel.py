@@ -8,6 +8,7 @@ A file that this process may not read is unknown, not absent.
 from __future__ import annotations
 
 import fcntl
+import functools
 import io
 import os
 import pathlib
@@ -70,12 +71,16 @@ def read_kvm_parameter(name: str, of: Source = LOCAL) -> KvmParameter:
     """Read a parameter of the module kvm_amd, such as ``sev``."""
     path = f"{KVM_PARAMETERS}/{name}"
     try:
-        text = files.read_attribute(of, path).decode("ascii", "replace")
+        return _kvm_parameter(path, files.read_attribute(of, path))
     except FileNotFoundError:
         return KvmParameter(path)
     except OSError as error:
         return KvmParameter(path, error=error.strerror or str(error))
-    return KvmParameter(path, text=text)
+
+
+@functools.lru_cache(maxsize=16)
+def _kvm_parameter(path: str, content: bytes) -> KvmParameter:
+    return KvmParameter(path, text=content.decode("ascii", "replace"))
 
 
 def read_kvm_parameters(of: Source = LOCAL) -> KvmParameters:
@@ -143,11 +148,15 @@ def read_misc_current(of: Source = LOCAL) -> Mapping[str, int]:
 def _read_misc(name: str, of: Source) -> Mapping[str, int]:
     for folder in CONTROL_GROUPS:
         try:
-            text = files.read(of, str(folder / name), _FILE_BYTES)
-            return facts.parse_misc(text.decode("ascii", "replace"))
+            return _parse_misc(files.read_attribute(of, f"{folder}/{name}"))
         except (OSError, DetectionError):
             continue
     return {}
+
+
+@functools.lru_cache(maxsize=4)  # it is read with each update of Placement
+def _parse_misc(content: bytes) -> Mapping[str, int]:
+    return facts.parse_misc(content.decode("ascii", "replace"))
 
 
 def read_vm_types(of: Source = LOCAL) -> facts.VmTypes | None:

@@ -84,9 +84,8 @@ def _complete(
         versions=Versions(kernel=kernel.read_kernel_version(source)),
     )
     facts = _with_domain_capabilities(facts, libvirt)
-    parameters = facts.parameters
-    later = parameters.sev_es.enabled or parameters.sev_snp.enabled
-    is_on = facts.domain is not None and (parameters.sev.enabled or later)
+    later = _needs_firmware(facts.parameters)
+    is_on = facts.domain is not None and (facts.parameters.sev.enabled or later)
     if needed_only and not is_on:
         return facts
     facts = dataclasses.replace(
@@ -102,6 +101,11 @@ def _complete(
         versions=Versions(*libvirt.versions(), facts.versions.kernel),
         firmware=firmware_dirs.read(of=source),
     )
+
+
+def _needs_firmware(parameters: KvmParameters) -> bool:
+    """Return whether a model is enabled that needs a special guest firmware."""
+    return parameters.sev_es.enabled or parameters.sev_snp.enabled
 
 
 def _with_domain_capabilities(facts: HostFacts, libvirt: Libvirt) -> HostFacts:
@@ -126,11 +130,11 @@ class _Fingerprint:
     @classmethod
     def read(cls, watch: PspWatch) -> _Fingerprint:
         parameters = kernel.read_kvm_parameters()
+        # What is off anyway need not be looked for each time.
         return cls(
             parameters,
             kernel.read_sev_device(),
-            firmware_dirs.fingerprint(),
-            # What is off anyway need not be looked for each time.
+            firmware_dirs.fingerprint() if _needs_firmware(parameters) else (),
             watch.failure() if parameters.sev.enabled else None,
         )
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 
 import os_traits
@@ -31,7 +32,12 @@ class ProviderNames:
         """Return the name of the provider with the model's slots."""
         return self.node if self.on_root and model is SEV else self.child(model)
 
-    @property
+    @functools.cached_property
+    def all(self) -> tuple[str, ...]:
+        """The names of all providers that can have slots."""
+        return (self.node, *map(self.child, MemoryEncryptionModel))
+
+    @functools.cached_property
     def stale_provider(self) -> str:
         """The name of the provider that slots of plain SEV are moved away from."""
         return self.child(SEV) if self.on_root else self.node

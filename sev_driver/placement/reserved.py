@@ -112,15 +112,14 @@ def guests_outside_libvirt(
     """
     models = list(running)
     plain = models.count(SEV)
-    extra: collections.Counter[MemoryEncryptionModel] = collections.Counter()
-    for key, model, known in (
-        (facts.MISC_SEV, SEV, plain),
-        (facts.MISC_SEV_ES, SEV_ES, len(models) - plain),
-    ):
-        extra[model] = (
-            min((reading.get(key, 0) for reading in readings), default=0) - known
+    extra = {
+        model: min((reading.get(key, 0) for reading in readings), default=0) - known
+        for key, model, known in (
+            (facts.MISC_SEV, SEV, plain),
+            (facts.MISC_SEV_ES, SEV_ES, len(models) - plain),
         )
-    return +extra
+    }
+    return collections.Counter({model: n for model, n in extra.items() if n > 0})
 
 
 def reserve_resources(

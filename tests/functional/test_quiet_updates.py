@@ -2,14 +2,22 @@
 
 """How often an update queries Placement for the holders of slots."""
 
+import pathlib
+import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from nova import context as nova_context
+from nova import objects
+from nova.scheduler.client import report
+from nova.virt.libvirt.driver import LibvirtDriver
 from nova_cloud import ASKED_BY_FLAVOR, SLOTS, UEFI, Cloud
 from test_slots_that_are_gone import strangers_guest
 
 from sev_driver.compute.slot_consumers import PlacementQueries
+from sev_driver.host import kernel
 from sev_driver.placement import freshness
 
 
@@ -152,3 +160,95 @@ def test_a_guest_without_an_allocation_is_asked_about_with_each_update(
     guest.destroy()
     queries.update()
     assert slots(cloud, host) == (SLOTS, 0)
+
+
+def functions(work: Callable[[], Any]) -> int:
+    """Return how many functions the work calls, Python's and C's."""
+    count = 0
+
+    def tell(frame: Any, event: str, argument: Any) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(tell)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_an_update_without_a_change_costs_little_more_than_novas(cloud: Cloud) -> None:
+    cloud.flags(group="sev", allocation_check_interval=600)
+    host = cloud.start_compute("counted")
+    servers = [cloud.boot(UEFI, ASKED_BY_FLAVOR, host=host) for _ in range(2)]
+    driver = cloud.computes[host].driver
+    context = nova_context.get_admin_context()
+    tree = report.report_client_singleton().get_provider_tree_and_ensure_root(
+        context, objects.ComputeNode.get_by_nodename(context, host).uuid, name=host
+    )
+    for _ in range(3):
+        driver.update_provider_tree(tree, host)
+    novas = functions(lambda: LibvirtDriver.update_provider_tree(driver, tree, host))
+    ours = functions(lambda: driver.update_provider_tree(tree, host))
+    assert ours - novas < 320
+    for server in servers:
+        cloud._delete_server(server)
+
+
+def no_owner(cloud: Cloud, provider: str) -> None:
+    traits = set(cloud._get_provider_traits(provider)) - {"OWNER_NOVA"}
+    cloud._set_provider_traits(provider, sorted(traits))
+
+
+def three_reserved(cloud: Cloud, provider: str) -> None:
+    inventory = cloud._get_provider_inventory(provider)["MEM_ENCRYPTION_CONTEXT"]
+    found = cloud._get_resource_provider_by_uuid(provider)
+    generation = found["generation"]
+    answer = cloud.placement.put(
+        f"/resource_providers/{provider}/inventories/MEM_ENCRYPTION_CONTEXT",
+        {**inventory, "reserved": 3, "resource_provider_generation": generation},
+    )
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize("change", [no_owner, three_reserved])
+def test_after_quiet_updates_a_change_in_placement_is_undone(
+    change: Callable[[Cloud, str], None], cloud: Cloud
+) -> None:
+    host = cloud.start_compute(f"put-right-{change.__name__}")
+    for _ in range(3):
+        cloud._run_periodics()
+    provider = cloud.providers(host)[f"{host}_amd_sev"]
+    change(cloud, provider)
+    # Nova reads its tree every five minutes.
+    cloud.computes[host].manager.reportclient.clear_provider_cache()
+    cloud._run_periodics()
+    assert "OWNER_NOVA" in cloud._get_provider_traits(provider)
+    assert slots(cloud, host) == (SLOTS, 0)
+
+
+def test_after_quiet_updates_a_change_on_the_host_counts(
+    cloud: Cloud, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel, "CONTROL_GROUPS", (tmp_path,))
+    host = cloud.start_compute("changing")
+
+    def update() -> tuple[int, int] | None:
+        cloud._run_periodics()
+        return slots(cloud, host)
+
+    assert [update() for _ in range(3)] == [(SLOTS, 0)] * 3
+    (tmp_path / "misc.current").write_text("sev 2\n")
+    assert [update() for _ in range(3)] == [(SLOTS, 2)] * 3
+    (tmp_path / "misc.current").write_text("sev 0\n")
+    assert [update() for _ in range(3)] == [(SLOTS, 0)] * 3
+    cloud.flags(group="libvirt", num_memory_encrypted_guests=2)
+    assert [update() for _ in range(3)] == [(2, 0)] * 3
+    guest = strangers_guest(cloud, host)
+    # The slots that are not offered are used first.
+    assert [update() for _ in range(3)] == [(2, 0)] * 3
+    cloud.flags(group="libvirt", num_memory_encrypted_guests=SLOTS)
+    assert [update() for _ in range(3)] == [(SLOTS, 1)] * 3
+    guest.destroy()
+    assert update() == (SLOTS, 0)

@@ -138,14 +138,26 @@ def test_a_host_that_is_repaired_is_offered_without_a_restart(
     assert detect(reader.read(LibvirtClient(Libvirt(CAPABILITIES))))[sev].slots == 15
 
 
-@pytest.mark.parametrize("name", ["sev", "sev_es", "sev_snp", "firmware/60.json"])
+@pytest.mark.parametrize("name", ["sev", "sev_es", "sev_snp"])
 def test_a_change_of_any_of_them_is_seen(root: pathlib.Path, name: str) -> None:
     (root / "sev").write_text("Y")
-    (root / "firmware").mkdir()
     reader, connection = HostReader("kvm", "x86_64"), Libvirt(CAPABILITIES)
     before = reader.read(LibvirtClient(connection))
     (root / name).write_text("1")
     assert reader.read(LibvirtClient(connection)) is not before
+
+
+@pytest.mark.parametrize(("es", "is_seen"), [("Y", True), ("N", False)])
+def test_a_descriptor_is_seen_where_a_model_needs_it(
+    root: pathlib.Path, es: str, is_seen: bool
+) -> None:
+    (root / "sev").write_text("Y")
+    (root / "sev_es").write_text(es)
+    (root / "firmware").mkdir()
+    reader, connection = HostReader("kvm", "x86_64"), Libvirt(CAPABILITIES)
+    before = reader.read(LibvirtClient(connection))
+    (root / "firmware/60.json").write_text("1")
+    assert (reader.read(LibvirtClient(connection)) is not before) is is_seen
 
 
 def test_what_could_not_be_read_is_read_again(root: pathlib.Path) -> None:
