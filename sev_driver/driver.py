@@ -91,6 +91,7 @@ class SEVDriver(libvirt_driver.LibvirtDriver):  # type: ignore[misc]
             startup_check.report(host, capabilities, self._foreign)
         manager = nova_compat.compute_manager(self.virtapi)
         if manager is not None:
+            nova_compat.keep_allocations(self.virtapi.reportclient)
             failed_rebuilds.watch(manager)
             nova_compat.watch_rescue_images(manager, self._check_rescue_image)
 

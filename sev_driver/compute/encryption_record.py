@@ -78,8 +78,7 @@ def is_outdated(instance: objects.Instance, hostname: str) -> bool:
 
     :param hostname: this host.
     """
-    record, found = _record(instance, hostname), instance.system_metadata
-    return any(found.get(key) != value for key, value in record.items())
+    return _differs(instance, _record(instance, hostname))
 
 
 def renew(instance: objects.Instance, hostname: str) -> bool:
@@ -89,9 +88,10 @@ def renew(instance: objects.Instance, hostname: str) -> bool:
 
     :param hostname: this host, where the guest's domain has been defined.
     """
-    if not is_outdated(instance, hostname):
+    record = _record(instance, hostname)
+    if not _differs(instance, record):
         return False
-    for key, value in _record(instance, hostname).items():
+    for key, value in record.items():
         if value is None:
             instance.system_metadata.pop(key, None)
         else:
@@ -123,6 +123,11 @@ def warn(instance: objects.Instance) -> None:
         exc_info=True,
         instance=instance,
     )
+
+
+def _differs(instance: objects.Instance, record: dict[str, str | None]) -> bool:
+    found = instance.system_metadata
+    return any(found.get(key) != value for key, value in record.items())
 
 
 def _record(instance: objects.Instance, hostname: str) -> dict[str, str | None]:

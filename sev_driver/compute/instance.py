@@ -151,6 +151,8 @@ def check_launch_inputs(instance: objects.Instance) -> None:
 
 
 def _refuse_wrong(inputs: LaunchInputs, model: AnyModel | None) -> None:
+    if not inputs.keys:
+        return
     options = CONF.sev
     found = launch_inputs.check(
         inputs, model, options.snp_policy, allowed=options.owner_inputs

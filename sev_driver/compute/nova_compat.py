@@ -304,6 +304,45 @@ def _signature(method: str) -> inspect.Signature:
     return inspect.signature(_METHODS[method])
 
 
+#: The node's name, and the allocations that Nova has read of it in this thread.
+_read_allocations: contextvars.ContextVar[tuple[str, Any] | None] = (
+    contextvars.ContextVar("_read_allocations", default=None)
+)
+
+
+def keep_allocations(client: Any) -> None:
+    """Patch Nova's client of Placement to keep what Nova reads before an update.
+
+    Before each update of a provider tree, Nova reads the allocations of all providers
+    in it, and passes them to the driver only for a reshape.
+
+    The patch is applied once only.
+
+    :param client: Nova's SchedulerReportClient.
+    """
+    read = client.get_allocations_for_provider_tree
+    if hasattr(read, "_sev_driver"):
+        return
+
+    def read_and_keep(context: Any, nodename: str) -> Any:
+        found = read(context, nodename)
+        _read_allocations.set((nodename, found))
+        return found
+
+    read_and_keep._sev_driver = True  # type: ignore[attr-defined]
+    client.get_allocations_for_provider_tree = read_and_keep
+
+
+def take_allocations(nodename: str) -> Any:
+    """Return the allocations that Nova has just read for an update, only once.
+
+    :return: as Nova passes them for a reshape; None if Nova has read none.
+    """
+    kept = _read_allocations.get()
+    _read_allocations.set(None)
+    return kept[1] if kept is not None and kept[0] == nodename else None
+
+
 class Provider(NamedTuple):
     """A resource provider in Nova's tree, at one moment.
 

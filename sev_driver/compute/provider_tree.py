@@ -301,6 +301,7 @@ class ProviderTreeReporter:
         :raises nova.exception.ReshapeNeeded: guests hold slots of a stale provider, and
             ``allocations`` is None.
         """
+        self._placement.read = nova_compat.take_allocations(nodename)
         update = ProviderTreeUpdate(
             tree,
             self._names(nodename),
@@ -396,6 +397,9 @@ class ProviderTreeReporter:
 
         unallocated: provider_plan.Counts = {}
         if provider_plan.needs_running_guests(seen.offers):
+            if self._placement.read is not None and guests.without_slots(consumers.of):
+                # Nova read them before libvirt listed the guests.
+                consumers.forget()
             unallocated = self._guests.count_by_model(guests, consumers.of, restore)
         counted = provider_plan.models_to_count(seen, unallocated)
         held = {model: len(consumers.of(model)) for model in counted}

@@ -58,9 +58,10 @@ class SlotConsumers:
         return self._found[model]
 
     def forget(self) -> None:
-        """Query Placement again, because allocations were created."""
+        """Query Placement again, because allocations were created or are missing."""
         self._found.clear()
         self._known.forget()
+        self._known.placement.read = None
 
     def _find(self, model: MemoryEncryptionModel) -> frozenset[str]:
         provider = self._names.provider_for(model)
@@ -104,7 +105,7 @@ class KnownConsumers:
         interval: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._placement = placement
+        self.placement = placement
         self._interval = interval
         self._clock = clock
         self._situation: Situation | None = None
@@ -144,7 +145,7 @@ class KnownConsumers:
             queried, answer = self._answers[provider]
             if self._may_reuse(queried, now):
                 return answer
-        answer = self._placement.consumers_of(provider)
+        answer = self.placement.consumers_of(provider)
         self._answers[provider] = now, answer
         return answer
 
@@ -158,14 +159,18 @@ class PlacementQueries:
     def __init__(self, virtapi: Any) -> None:
         self._virtapi = virtapi
         self._traits: set[str] = set()
+        #: What Nova has read just before this update, None if that is too old.
+        self.read: Allocations | None = None
 
     def consumers_of(self, provider: str) -> frozenset[str]:
-        """Return the consumers of a provider's slots.
+        """Return the consumers of a provider's slots, from Nova's own query if it can.
 
         :param provider: the provider's uuid.
         :raises nova.exception.ResourceProviderAllocationRetrievalFailed: Placement does
             not answer; an exception of keystoneauth1 is possible, too.
         """
+        if self.read is not None:
+            return slot_allocations.consumers_of(self.read, provider)
         found = self._virtapi.reportclient.get_allocations_for_resource_provider(
             nova_context.get_admin_context(), provider
         )

@@ -55,6 +55,11 @@ def are_given(keys: Iterable[str], prefix: str = "", other: str = "") -> bool:
     :param prefix: what precedes the keys.
     :param other: a key that is not counted.
     """
+    keys = tuple(keys)
+    # Most have none: then no key need be looked at by itself.
+    text = "\n".join(keys).lower()
+    if not any([prefix + each in text for each in _PREFIXES]):
+        return False
     prefixes = tuple(prefix + each for each in _PREFIXES)
     written = prefix + launched.PREFIX
     return any(

@@ -17,6 +17,7 @@ from nova_cloud import ASKED_BY_FLAVOR, SLOTS, UEFI, Cloud
 from test_slots_that_are_gone import strangers_guest
 
 from sev_driver.compute.slot_consumers import PlacementQueries
+from sev_driver.driver import SEVDriver
 from sev_driver.host import kernel
 from sev_driver.placement import freshness
 
@@ -252,3 +253,45 @@ def test_after_quiet_updates_a_change_on_the_host_counts(
     assert [update() for _ in range(3)] == [(SLOTS, 1)] * 3
     guest.destroy()
     assert update() == (SLOTS, 0)
+
+
+def test_what_nova_reads_before_an_update_is_not_queried_again(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nova reads all allocations of a host, also when it claims for a new guest."""
+    queried: list[str] = []
+    in_update: list[bool] = []
+    client, driver = report.SchedulerReportClient, SEVDriver
+    query, update = (
+        client.get_allocations_for_resource_provider,
+        driver.update_provider_tree,
+    )
+
+    def counting(this: Any, context: Any, provider: str) -> Any:
+        if in_update:
+            queried.append(provider)
+        return query(this, context, provider)
+
+    def updating(*args: Any, **kwargs: Any) -> None:
+        in_update.append(True)
+        try:
+            update(*args, **kwargs)
+        finally:
+            in_update.pop()
+
+    monkeypatch.setattr(client, "get_allocations_for_resource_provider", counting)
+    monkeypatch.setattr(driver, "update_provider_tree", updating)
+    host = cloud.start_compute("told-by-nova")
+    first = cloud.boot(UEFI, ASKED_BY_FLAVOR, host=host)
+    second = cloud.boot(UEFI, ASKED_BY_FLAVOR, host=host)
+    cloud._run_periodics()
+    assert not queried
+    held = lose(cloud, first)
+    third = cloud.boot(UEFI, ASKED_BY_FLAVOR, host=host)
+    cloud._run_periodics()
+    # A guest seems to lack a slot, so Placement is asked as of now.
+    assert queried
+    assert cloud.resources_of(first) == held
+    assert slots(cloud, host) == (SLOTS, 0)
+    for server in (first, second, third):
+        cloud._delete_server(server)
