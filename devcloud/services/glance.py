@@ -1,32 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
 """glance: images."""
 
+import functools
 import os
 import sys
+from pathlib import Path
 
-from devcloud.services import Service, forked, sqlite, web
+from devcloud.services import Service, forked, schemas, sqlite, web
 
 
 def run(service: Service) -> None:
     etc = service.layout.etc("glance")
-    sqlite.create([service.layout.database("glance")])
+    databases = [service.layout.database("glance")]
+    kept = schemas.restore("glance", databases)
     sqlite.take_turns()
-
-    from glance.cmd import manage
-
-    def db_sync() -> object:
-        sys.argv = [
-            "glance-manage",
-            "--config-file",
-            f"{etc}/glance-api.conf",
-            "db_sync",
-        ]
-        return manage.main()
-
-    service.report.progress("creating the database")
-    forked.run("glance-manage db_sync", db_sync)
+    if not kept:
+        service.report.progress("creating the database")
+        forked.run("glance-manage db_sync", functools.partial(_db_sync, etc))
+        schemas.keep("glance", databases)
 
     os.environ["OS_GLANCE_CONFIG_DIR"] = str(etc)
     from glance.wsgi.api import application
 
     web.serve(service, application)
+
+
+def _db_sync(etc: Path) -> object:
+    from glance.cmd import manage
+
+    sys.argv = ["glance-manage", "--config-file", f"{etc}/glance-api.conf", "db_sync"]
+    return manage.main()

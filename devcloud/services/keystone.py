@@ -7,7 +7,7 @@ import uuid
 
 from devcloud.config import common
 from devcloud.endpoints import ENDPOINTS
-from devcloud.services import Service, forked, sqlite, web
+from devcloud.services import Service, forked, schemas, sqlite, web
 
 #: The keys belong to us: there is no user keystone.
 AS_ROOT = ("--keystone-user", "root", "--keystone-group", "root")
@@ -15,7 +15,8 @@ AS_ROOT = ("--keystone-user", "root", "--keystone-group", "root")
 
 def run(service: Service) -> None:
     etc = service.layout.etc("keystone")
-    sqlite.create([service.layout.database("keystone")])
+    databases = [service.layout.database("keystone")]
+    kept = schemas.restore("keystone", databases)
     sqlite.take_turns()
 
     from keystone.cmd import cli
@@ -27,8 +28,10 @@ def run(service: Service) -> None:
         forked.start(what, functools.partial(manage, what, *AS_ROOT))
         for what in ("fernet_setup", "credential_setup")
     ]
-    service.report.progress("creating the database")
-    forked.run("keystone-manage db_sync", lambda: manage("db_sync"))
+    if not kept:
+        service.report.progress("creating the database")
+        forked.run("keystone-manage db_sync", lambda: manage("db_sync"))
+        schemas.keep("keystone", databases)
     for wait in keys:
         wait()
 

@@ -39,14 +39,11 @@ def run(service: Service) -> None:
 
 def _create_databases(service: Service) -> None:
     database = service.layout.database
-    restarted = database("nova").exists()
-    sqlite.create(map(database, ("nova_api", "nova_cell0", "nova")))
     sqlite.take_turns()
-    if restarted:
-        return
-    # nova-manage's own guess of its name would come after the query.
-    cell0 = f"sqlite:///{database('nova_cell0')}?timeout=60"
-    nova_databases.create(service, "--database_connection", cell0)
+    if not database("nova").exists():
+        nova_databases.create_files(
+            service, database("nova_api"), database("nova_cell0"), database("nova")
+        )
 
 
 def _prepare_compute() -> None:

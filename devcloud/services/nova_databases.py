@@ -2,29 +2,45 @@
 """What nova-manage does for a first installation, with one cell."""
 
 import sys
+from pathlib import Path
 
-from devcloud.services import Service, forked
+from devcloud.services import Service, forked, schemas, sqlite
 
 
-def create(service: Service, *cell0: str) -> None:
-    """Fill the databases, and let Nova know where they are.
+def create(service: Service) -> None:
+    """Fill the databases of a server, and let Nova know where they are."""
+    service.report.progress("creating the databases")
+    _manage(service, "api_db", "sync")
+    _manage(service, "cell_v2", "map_cell0")
+    _manage(service, "db", "sync")
+    _create_cell(service)
 
-    Without options for it, cell0's is the one whose name is nova.conf's with
-    _cell0 after it.
-    """
+
+def create_files(service: Service, api: Path, cell0: Path, cell: Path) -> None:
+    """Do the same with sqlite, by copies of what an earlier cloud has kept."""
+    if not schemas.restore("nova", [api, cell]):
+        service.report.progress("creating the databases")
+        _manage(service, "api_db", "sync")
+        _manage(service, "db", "sync", "--local_cell")
+        schemas.keep("nova", [api, cell])
+    sqlite.copy(cell, cell0)
+    # nova-manage's own guess of its name would come after the query.
+    url = f"sqlite:///{cell0}?timeout=60"
+    _manage(service, "cell_v2", "map_cell0", "--database_connection", url)
+    _create_cell(service)
+
+
+def _create_cell(service: Service) -> None:
+    _manage(service, "cell_v2", "create_cell", "--name", "cell1")
+
+
+def _manage(service: Service, *command: str) -> None:
     from nova.cmd import manage
 
     conf = f"{service.layout.etc('nova')}/nova.conf"
 
-    def nova_manage(*command: str) -> None:
-        def main() -> object:
-            sys.argv = ["nova-manage", "--config-file", conf, *command]
-            return manage.main()
+    def main() -> object:
+        sys.argv = ["nova-manage", "--config-file", conf, *command]
+        return manage.main()
 
-        forked.run(" ".join(("nova-manage", *command)), main)
-
-    service.report.progress("creating the databases")
-    nova_manage("api_db", "sync")
-    nova_manage("cell_v2", "map_cell0", *cell0)
-    nova_manage("db", "sync")
-    nova_manage("cell_v2", "create_cell", "--name", "cell1")
+    forked.run(" ".join(("nova-manage", *command)), main)

@@ -8,6 +8,7 @@ the time. So a transaction here asks for the right to write when it begins:
 then it waits for its turn, and nothing is refused.
 """
 
+import contextlib
 import sqlite3
 import threading
 from collections.abc import Iterable
@@ -26,6 +27,13 @@ def create(paths: Iterable[Path]) -> None:
         connection = sqlite3.connect(path)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.close()
+
+
+def copy(source: Path, target: Path) -> None:
+    """Make a database file of all that is in another, also while that is in use."""
+    with contextlib.closing(sqlite3.connect(source)) as connection:
+        connection.execute("VACUUM INTO ?", (str(target),))
+    create([target])
 
 
 def take_turns() -> None:

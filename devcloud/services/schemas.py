@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Databases as the migrations of a service leave them, kept for the next clouds.
+
+The migrations of all services take a large part of a cloud's start, and leave the same
+tables each time.
+"""
+
+import hashlib
+import importlib.util
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from devcloud.services import sqlite
+
+#: Below the environment of the service: each release of Nova has its own.
+KEPT = Path(sys.prefix) / "databases"
+
+
+def restore(package: str, databases: Sequence[Path]) -> bool:
+    """Make new databases, as copies of those that were kept.
+
+    :param package: whose migrations they need, such as "nova"
+    :return: whether all are copies; else they are empty
+    """
+    kept = [_folder(package) / path.name for path in databases]
+    if not all(path.exists() for path in kept):
+        sqlite.create(databases)
+        return False
+    for source, target in zip(kept, databases, strict=True):
+        sqlite.copy(source, target)
+    return True
+
+
+def keep(package: str, databases: Sequence[Path]) -> None:
+    """Keep copies of databases that the migrations of a package have just made."""
+    folder = _folder(package)
+    folder.mkdir(parents=True, exist_ok=True)
+    # A file is there as a whole or not at all: two clouds may start at once.
+    with tempfile.TemporaryDirectory(dir=folder) as new:
+        for path in databases:
+            sqlite.copy(path, Path(new, path.name))
+            Path(new, path.name).replace(folder / path.name)
+
+
+def _folder(package: str) -> Path:
+    """Return where the databases of these very migrations are kept."""
+    spec = importlib.util.find_spec(package)
+    assert spec is not None
+    assert spec.origin is not None
+    digest = hashlib.sha256()
+    for folder in sorted(Path(spec.origin).parent.rglob("versions")):
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(path.read_bytes())
+    return KEPT / f"{package}-{digest.hexdigest()[:16]}"
