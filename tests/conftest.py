@@ -2,6 +2,7 @@
 
 """Marks each test with the name of its folder: ``pytest -m "not e2e"``."""
 
+import contextlib
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -21,6 +22,7 @@ hypothesis.settings.load_profile("unhurried")
 
 HERE = Path(__file__).parent
 LOGS = pytest.StashKey[CloudLogs]()
+ENDS = pytest.StashKey[contextlib.ExitStack]()
 FOLDERS = {
     "unit": "the driver's modules, one at a time",
     "functional": "real Nova code with our driver in it",
@@ -44,27 +46,47 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    groups = groups_of_files(items)
     for item in items:
         folder = item.path.relative_to(HERE).parts[0]
         if folder in FOLDERS:
             item.add_marker(folder)
-        item.add_marker(pytest.mark.xdist_group(groups[item.path]))
+        item.add_marker(pytest.mark.xdist_group(group(item)))
 
 
-def groups_of_files(items: list[pytest.Item]) -> dict[Path, str]:
-    """Return where each file runs with ``--dist=loadgroup``.
+def group(item: pytest.Item) -> str:
+    """Return with which others a test runs with ``--dist=loadgroup``.
 
-    The files that share a cloud run in one process: two would have two of it.
+    Those that share a cloud run in one process: two would have two of it. The others
+    run with their file.
     """
-    groups: dict[Path, str] = {}
-    for item in items:
-        file = item.path.relative_to(HERE)
-        groups.setdefault(item.path, str(file))
-        for name in CLOUDS:
-            if name in getattr(item, "fixturenames", ()):
-                groups[item.path] = f"{file.parts[0]}/{name}"
-    return groups
+    file = item.path.relative_to(HERE)
+    for name in CLOUDS:
+        if name in getattr(item, "fixturenames", ()):
+            return f"{file.parts[0]}/{name}"
+    return str(file)
+
+
+@pytest.fixture(scope="session")
+def until_next_group(request: pytest.FixtureRequest) -> Iterator[contextlib.ExitStack]:
+    """Ends what a group of files shares: a cloud that nobody uses takes its processor
+    from those that follow.
+
+    Without pytest-xdist groups are not kept together, and all end with the session.
+    """
+    with request.config.stash.setdefault(ENDS, contextlib.ExitStack()) as stack:
+        yield stack
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, None, None]:
+    yield
+    # One of pytest-xdist's processes, which keep groups together.
+    grouped = hasattr(item.config, "workerinput")
+    ends = item.config.stash.get(ENDS, None)
+    if ends and grouped and nextitem and group(item) != group(nextitem):
+        ends.close()
 
 
 @pytest.hookimpl(tryfirst=True)

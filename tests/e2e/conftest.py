@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests in real clouds: real Nova, libvirt and QEMU on a simulated SEV host."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +36,9 @@ def cloud(the_cloud: CloudFixture) -> CloudFixture:
 
 
 @pytest.fixture(scope="session")
-def the_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudFixture]:
+def the_cloud(
+    tmp_path_factory: pytest.TempPathFactory, until_next_group: contextlib.ExitStack
+) -> CloudFixture:
     """One cloud for all tests that do not mind who else is in it."""
     nova = {
         "DEFAULT": {"allow_resize_to_same_host": "true"},
@@ -49,14 +52,14 @@ def the_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudFixture
     state = tmp_path_factory.mktemp("cloud")
     # Where SEV is real, so is the firmware.
     host = {"halting_firmware": True} if kind_here() == "simulated" else {}
-    with CloudFixture(state, nova=nova, **host) as fixture:
-        yield fixture
+    return until_next_group.enter_context(CloudFixture(state, nova=nova, **host))
 
 
 @pytest.fixture(scope="session")
-def the_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with Lab(tmp_path_factory.mktemp("lab")) as lab:
-        yield lab
+def the_lab(
+    tmp_path_factory: pytest.TempPathFactory, until_next_group: contextlib.ExitStack
+) -> Lab:
+    return until_next_group.enter_context(Lab(tmp_path_factory.mktemp("lab")))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 """Real clouds in which something breaks; what must hold after each fault is checked
 here, whatever the test looks at besides."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,14 +62,16 @@ def never_in_the_clear(clouds: list[CloudFixture]) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def the_lab(
-    tmp_path_factory: pytest.TempPathFactory, clouds: list[CloudFixture]
-) -> Iterator[Lab]:
+    tmp_path_factory: pytest.TempPathFactory,
+    clouds: list[CloudFixture],
+    until_next_group: contextlib.ExitStack,
+) -> Lab:
     state = tmp_path_factory.mktemp("faults")
-    with Lab(state) as lab:
-        traps.install(lab)
-        clouds.append(lab)
-        yield lab
-        clouds.remove(lab)
+    lab = until_next_group.enter_context(Lab(state))
+    traps.install(lab)
+    clouds.append(lab)
+    until_next_group.callback(clouds.remove, lab)
+    return lab
 
 
 def left(lab: Lab) -> list[str]:

@@ -159,26 +159,17 @@ def test_an_earlier_run_is_forgotten(
     assert not all_tests.once_more.failed(lane.cache)
 
 
-def test_files_that_share_a_cloud_run_in_one_process() -> None:
+def test_those_that_share_a_cloud_run_in_one_process() -> None:
     spec = importlib.util.spec_from_file_location("all", ROOT / "tests/conftest.py")
     assert spec and spec.loader
     conftest = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(conftest)
-    used = {
-        "e2e/test_a.py": [["tmp_path"], ["the_lab", "lab"]],
-        "e2e/test_b.py": [["the_lab"]],
-        "e2e/test_c.py": [["cloud"]],
-        "faults/test_a.py": [["the_lab"]],
-    }
-    items = [
-        types.SimpleNamespace(path=conftest.HERE / name, fixturenames=fixtures)
-        for name, tests in used.items()
-        for fixtures in tests
-    ]
-    found = conftest.groups_of_files(items)
-    assert {str(path.relative_to(conftest.HERE)): to for path, to in found.items()} == {
-        "e2e/test_a.py": "e2e/the_lab",
-        "e2e/test_b.py": "e2e/the_lab",
-        "e2e/test_c.py": "e2e/test_c.py",
-        "faults/test_a.py": "faults/the_lab",
-    }
+    for file, fixtures, group in (
+        ("e2e/test_a.py", ["tmp_path"], "e2e/test_a.py"),
+        ("e2e/test_a.py", ["the_lab", "lab"], "e2e/the_lab"),
+        ("e2e/test_a.py", ["the_cloud", "cloud"], "e2e/the_cloud"),
+        ("e2e/test_b.py", ["the_lab"], "e2e/the_lab"),
+        ("faults/test_a.py", ["the_lab"], "faults/the_lab"),
+    ):
+        item = types.SimpleNamespace(path=conftest.HERE / file, fixturenames=fixtures)
+        assert conftest.group(item) == group
