@@ -3,6 +3,7 @@
 """Marks each test with the name of its folder: ``pytest -m "not e2e"``."""
 
 import contextlib
+import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -45,12 +46,21 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "xdist_group: tests for one process")
 
 
+# Before pytest-xdist, which writes the group into the test's name.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         folder = item.path.relative_to(HERE).parts[0]
         if folder in FOLDERS:
             item.add_marker(folder)
         item.add_marker(pytest.mark.xdist_group(group(item)))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    # If it did not, each process would start each cloud, and no test would fail.
+    if getattr(session.config.option, "loadgroup", False):
+        for item in session.items:
+            assert item.nodeid.endswith(f"@{group(item)}"), item.nodeid
 
 
 def group(item: pytest.Item) -> str:
@@ -83,7 +93,7 @@ def pytest_runtest_teardown(
 ) -> Generator[None, None, None]:
     yield
     # One of pytest-xdist's processes, which keep groups together.
-    grouped = hasattr(item.config, "workerinput")
+    grouped = getattr(item.config.option, "loadgroup", False)
     ends = item.config.stash.get(ENDS, None)
     if ends and grouped and nextitem and group(item) != group(nextitem):
         ends.close()
@@ -91,9 +101,10 @@ def pytest_runtest_teardown(
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    # The group, which no command line takes as part of a test's name.
+    # The group, which no command line takes as part of a test's name. Between
+    # pytest-xdist's processes it is one.
     name, _, group = report.nodeid.rpartition("@")
-    if name and not group.endswith("]"):
+    if name and not group.endswith("]") and "PYTEST_XDIST_WORKER" not in os.environ:
         report.nodeid = name
 
 
