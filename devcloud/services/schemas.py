@@ -47,8 +47,8 @@ def keep(package: str, databases: Sequence[Path]) -> None:
 def _folder(package: str) -> Path:
     """Return where the databases of these very migrations are kept."""
     spec = importlib.util.find_spec(package)
-    assert spec is not None
-    assert spec.origin is not None
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"no module named {package!r}", name=package)
     digest = hashlib.sha256()
     for folder in sorted(Path(spec.origin).parent.rglob("versions")):
         for path in sorted(folder.rglob("*.py")):
