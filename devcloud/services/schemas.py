@@ -22,8 +22,11 @@ def restore(package: str, databases: Sequence[Path]) -> bool:
     """Make new databases, as copies of those that were kept.
 
     :param package: whose migrations they need, such as "nova"
-    :return: whether all are copies; else they are empty
+    :return: whether they have tables; else they are empty
     """
+    # A service that starts again goes on with what it has.
+    if all(path.exists() for path in databases):
+        return True
     kept = [_folder(package) / path.name for path in databases]
     if not all(path.exists() for path in kept):
         sqlite.create(databases)

@@ -82,3 +82,21 @@ def test_one_that_is_missing_makes_all_new(migrations: Path, tmp_path: Path) -> 
     assert not schemas.restore("someservice", both)
 
     assert tables(both[0]) == []
+
+
+def test_a_service_that_starts_again_keeps_its_own(
+    migrations: Path, tmp_path: Path
+) -> None:
+    databases = [tmp_path / "some.sqlite"]
+    schemas.restore("someservice", databases)
+    migrate(databases[0])
+    schemas.keep("someservice", databases)
+    with contextlib.closing(sqlite3.connect(databases[0])) as connection:
+        connection.execute("INSERT INTO hosts VALUES ('here')")
+        connection.commit()
+
+    assert schemas.restore("someservice", databases)
+
+    with contextlib.closing(sqlite3.connect(databases[0])) as connection:
+        rows = connection.execute("SELECT name FROM hosts").fetchall()
+    assert rows == [("here",)]
