@@ -11,13 +11,14 @@ from devcloud.services import Service, forked, schemas, sqlite, web
 
 def run(service: Service) -> None:
     etc = service.layout.etc("glance")
-    databases = [service.layout.database("glance")]
-    kept = schemas.restore("glance", databases)
     sqlite.take_turns()
-    if not kept:
-        service.report.progress("creating the database")
-        forked.run("glance-manage db_sync", functools.partial(_db_sync, etc))
-        schemas.keep("glance", databases)
+    db_sync = functools.partial(_db_sync, etc)
+    schemas.provide(
+        service,
+        "glance",
+        ["glance"],
+        lambda: forked.run("glance-manage db_sync", db_sync),
+    )
 
     os.environ["OS_GLANCE_CONFIG_DIR"] = str(etc)
     from glance.wsgi.api import application

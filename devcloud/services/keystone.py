@@ -15,8 +15,6 @@ AS_ROOT = ("--keystone-user", "root", "--keystone-group", "root")
 
 def run(service: Service) -> None:
     etc = service.layout.etc("keystone")
-    databases = [service.layout.database("keystone")]
-    kept = schemas.restore("keystone", databases)
     sqlite.take_turns()
 
     from keystone.cmd import cli
@@ -28,10 +26,13 @@ def run(service: Service) -> None:
         forked.start(what, functools.partial(manage, what, *AS_ROOT))
         for what in ("fernet_setup", "credential_setup")
     ]
-    if not kept:
-        service.report.progress("creating the database")
-        forked.run("keystone-manage db_sync", lambda: manage("db_sync"))
-        schemas.keep("keystone", databases)
+    db_sync = functools.partial(manage, "db_sync")
+    schemas.provide(
+        service,
+        "keystone",
+        ["keystone"],
+        lambda: forked.run("keystone-manage db_sync", db_sync),
+    )
     for wait in keys:
         wait()
 

@@ -38,12 +38,10 @@ def run(service: Service) -> None:
 
 
 def _create_databases(service: Service) -> None:
-    database = service.layout.database
     sqlite.take_turns()
-    if not database("nova").exists():
-        nova_databases.create_files(
-            service, database("nova_api"), database("nova_cell0"), database("nova")
-        )
+    # One that starts again has its databases, and its cells in them.
+    if not service.layout.database("nova").exists():
+        nova_databases.create_files(service)
 
 
 def _prepare_compute() -> None:

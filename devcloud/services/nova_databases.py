@@ -2,7 +2,6 @@
 """What nova-manage does for a first installation, with one cell."""
 
 import sys
-from pathlib import Path
 
 from devcloud.services import Service, forked, schemas, sqlite
 
@@ -16,14 +15,16 @@ def create(service: Service) -> None:
     _create_cell(service)
 
 
-def create_files(service: Service, api: Path, cell0: Path, cell: Path) -> None:
+def create_files(service: Service) -> None:
     """Do the same with sqlite, by copies of what an earlier cloud has kept."""
-    if not schemas.restore("nova", [api, cell]):
-        service.report.progress("creating the databases")
+
+    def migrate() -> None:
         _manage(service, "api_db", "sync")
         _manage(service, "db", "sync", "--local_cell")
-        schemas.keep("nova", [api, cell])
-    sqlite.copy(cell, cell0)
+
+    schemas.provide(service, "nova", ["nova_api", "nova"], migrate)
+    cell0 = service.layout.database("nova_cell0")
+    sqlite.copy(service.layout.database("nova"), cell0)
     # nova-manage's own guess of its name would come after the query.
     url = f"sqlite:///{cell0}?timeout=60"
     _manage(service, "cell_v2", "map_cell0", "--database_connection", url)

@@ -2,20 +2,20 @@
 """placement: who has how much of what, traits and allocations."""
 
 import os
+from typing import Any
 
 from devcloud.services import Service, schemas, sqlite, web
 
 
 def run(service: Service) -> None:
-    databases = [service.layout.database("placement")]
-    kept = schemas.restore("placement", databases)
     sqlite.take_turns()
     os.environ["OS_PLACEMENT_CONFIG_DIR"] = str(service.layout.etc("placement"))
-    if not kept:
-        service.report.progress("creating the database")
-    # It migrates its database, and writes the standard traits into it.
+    schemas.provide(service, "placement", ["placement"], _application)
+    web.serve(service, _application())
+
+
+def _application() -> Any:
+    """Return the API, which migrates its database and writes the standard traits."""
     from placement.wsgi.api import application
 
-    if not kept:
-        schemas.keep("placement", databases)
-    web.serve(service, application)
+    return application

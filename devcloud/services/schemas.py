@@ -9,13 +9,29 @@ import hashlib
 import importlib.util
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from devcloud.services import sqlite
+from devcloud.services import Service, sqlite
 
 #: Below the environment of the service: each release of Nova has its own.
 KEPT = Path(sys.prefix) / "databases"
+
+
+def provide(
+    service: Service, package: str, names: Sequence[str], migrate: Callable[[], object]
+) -> None:
+    """Have the databases of a service there: as copies, or by its migrations.
+
+    :param package: whose migrations they need, such as "nova"
+    :param names: of the databases
+    :param migrate: makes the tables in new databases
+    """
+    databases = [service.layout.database(name) for name in names]
+    if not restore(package, databases):
+        service.report.progress(f"creating the database{'s' if names[1:] else ''}")
+        migrate()
+        keep(package, databases)
 
 
 def restore(package: str, databases: Sequence[Path]) -> bool:

@@ -27,6 +27,17 @@ def migrations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture
+def first(migrations: Path, tmp_path: Path) -> Path:
+    """Return the database of a cloud that has kept a copy of it."""
+    database = tmp_path / "some.sqlite"
+    schemas.restore("someservice", [database])
+    migrate(database)
+    schemas.keep("someservice", [database])
+    (tmp_path / "next").mkdir()
+    return database
+
+
 def migrate(database: Path) -> None:
     with contextlib.closing(sqlite3.connect(database)) as connection:
         connection.execute("CREATE TABLE hosts (name TEXT)")
@@ -47,12 +58,7 @@ def test_the_first_cloud_gets_empty_ones(migrations: Path, tmp_path: Path) -> No
     assert [tables(each) for each in databases] == [[], []]
 
 
-def test_the_next_gets_the_tables(migrations: Path, tmp_path: Path) -> None:
-    first = [tmp_path / "some.sqlite"]
-    schemas.restore("someservice", first)
-    migrate(first[0])
-    schemas.keep("someservice", first)
-    (tmp_path / "next").mkdir()
+def test_the_next_gets_the_tables(first: Path, tmp_path: Path) -> None:
     second = [tmp_path / "next/some.sqlite"]
 
     assert schemas.restore("someservice", second)
@@ -60,23 +66,15 @@ def test_the_next_gets_the_tables(migrations: Path, tmp_path: Path) -> None:
     assert tables(second[0]) == ["hosts"]
 
 
-def test_other_migrations_make_other_tables(migrations: Path, tmp_path: Path) -> None:
-    first = [tmp_path / "some.sqlite"]
-    schemas.restore("someservice", first)
-    migrate(first[0])
-    schemas.keep("someservice", first)
+def test_other_migrations_make_other_tables(
+    first: Path, migrations: Path, tmp_path: Path
+) -> None:
     (migrations / "002_second.py").write_text("second")
-    (tmp_path / "next").mkdir()
 
     assert not schemas.restore("someservice", [tmp_path / "next/some.sqlite"])
 
 
-def test_one_that_is_missing_makes_all_new(migrations: Path, tmp_path: Path) -> None:
-    first = [tmp_path / "some.sqlite"]
-    schemas.restore("someservice", first)
-    migrate(first[0])
-    schemas.keep("someservice", first)
-    (tmp_path / "next").mkdir()
+def test_one_that_is_missing_makes_all_new(first: Path, tmp_path: Path) -> None:
     both = [tmp_path / "next/some.sqlite", tmp_path / "next/more.sqlite"]
 
     assert not schemas.restore("someservice", both)
@@ -84,19 +82,13 @@ def test_one_that_is_missing_makes_all_new(migrations: Path, tmp_path: Path) -> 
     assert tables(both[0]) == []
 
 
-def test_a_service_that_starts_again_keeps_its_own(
-    migrations: Path, tmp_path: Path
-) -> None:
-    databases = [tmp_path / "some.sqlite"]
-    schemas.restore("someservice", databases)
-    migrate(databases[0])
-    schemas.keep("someservice", databases)
-    with contextlib.closing(sqlite3.connect(databases[0])) as connection:
+def test_a_service_that_starts_again_keeps_its_own(first: Path) -> None:
+    with contextlib.closing(sqlite3.connect(first)) as connection:
         connection.execute("INSERT INTO hosts VALUES ('here')")
         connection.commit()
 
-    assert schemas.restore("someservice", databases)
+    assert schemas.restore("someservice", [first])
 
-    with contextlib.closing(sqlite3.connect(databases[0])) as connection:
+    with contextlib.closing(sqlite3.connect(first)) as connection:
         rows = connection.execute("SELECT name FROM hosts").fetchall()
     assert rows == [("here",)]
