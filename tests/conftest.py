@@ -57,7 +57,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    # If it did not, each process would start each cloud, and no test would fail.
+    # Without groups each process would start each cloud, and no test would fail.
     if getattr(session.config.option, "loadgroup", False):
         for item in session.items:
             assert item.nodeid.endswith(f"@{group(item)}"), item.nodeid
@@ -103,8 +103,8 @@ def pytest_runtest_teardown(
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     # The group, which no command line takes as part of a test's name. Between
     # pytest-xdist's processes it is one.
-    name, _, group = report.nodeid.rpartition("@")
-    if name and not group.endswith("]") and "PYTEST_XDIST_WORKER" not in os.environ:
+    name, _, suffix = report.nodeid.rpartition("@")
+    if name and not suffix.endswith("]") and "PYTEST_XDIST_WORKER" not in os.environ:
         report.nodeid = name
 
 

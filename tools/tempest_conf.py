@@ -140,8 +140,7 @@ def sections(
         },
         # The guests have nothing to log in to.
         "validation": {"run_validation": False},
-        "compute": _compute(len(settings.nodes), parts)
-        | ({"fixed_network_name": SHARED} if networks else {}),
+        "compute": _compute(len(settings.nodes), parts),
         "compute-feature-enabled": _features(
             has_volumes=has_volumes, has_networks=networks is not None
         ),
@@ -173,6 +172,7 @@ def _network(networks: Networks) -> dict[str, dict[str, Any]]:
 def _compute(hosts: int, parts: Parts) -> dict[str, Any]:
     return {
         **QUICK,
+        **({"fixed_network_name": SHARED} if parts.networks else {}),
         "flavor_ref": parts.flavors[0],
         "flavor_ref_alt": parts.flavors[1],
         "image_ref": parts.images[0],

@@ -33,7 +33,6 @@ class MetricsReporter:
         self._audit = audit
         self._path = _usable(CONF.sev.prometheus_textfile)
         self._logged: dict[MemoryEncryptionModel, SlotUsage] = {}
-        self._last: Mapping[MemoryEncryptionModel, SlotUsage] = {}
         self._failures = 0
         self._fault: str | None = None
 
@@ -48,11 +47,10 @@ class MetricsReporter:
         slots: Mapping[MemoryEncryptionModel, SlotUsage],
     ) -> None:
         """Write the metrics of one update; never raise."""
-        for model, usage in slots.items() if slots is not self._last else ():
+        for model, usage in slots.items():
             if self._logged.get(model, SlotUsage()) != usage:
                 self._logged[model] = usage
                 LOG.info(metrics.slots_line(model, usage))
-        self._last = slots
         if self._audit.failures != self._failures:
             self._failures = self._audit.failures
             LOG.info(metrics.audit_line(self._failures))

@@ -55,12 +55,11 @@ def are_given(keys: Iterable[str], prefix: str = "", other: str = "") -> bool:
     :param prefix: what precedes the keys.
     :param other: a key that is not counted.
     """
-    keys = tuple(keys)
+    keys, prefixes = tuple(keys), tuple([prefix + each for each in _PREFIXES])
     # Most have none: then no key need be looked at by itself.
     text = "\n".join(keys).lower()
-    if not any([prefix + each in text for each in _PREFIXES]):
+    if not any([each in text for each in prefixes]):
         return False
-    prefixes = tuple(prefix + each for each in _PREFIXES)
     written = prefix + launched.PREFIX
     return any(
         key.lower().startswith(prefixes)
