@@ -53,6 +53,7 @@ def _run(how_much: sizes.Sizes, only: list[str]) -> Iterator[list[Series]]:
     # Clouds end with us, and so do their folders.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     folder = Path(tempfile.mkdtemp(prefix="bench"))
+    keep = False
     try:
         with contextlib.ExitStack() as stack:
             needed = DRIVERS if "create" in only else {"ours": DRIVERS["ours"]}
@@ -65,8 +66,13 @@ def _run(how_much: sizes.Sizes, only: list[str]) -> Iterator[list[Series]]:
                 yield list(ALL[name](sites, how_much))
                 took = time.monotonic() - began
                 print(f"benchmarks: {name}: {took:.0f} s", file=sys.stderr, flush=True)
+    except Exception:
+        print(f"benchmarks: the clouds' logs are in {folder}", file=sys.stderr)
+        keep = True
+        raise
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,8 @@ def eventually(what: str, look: Callable[[], Found], timeout: float = 120) -> Fo
     deadline = time.monotonic() + timeout
     while not (found := look()):
         assert time.monotonic() < deadline, f"not in {timeout:g} s: {what}"
-        time.sleep(0.1)
+        # A look is often several requests to services that others wait for, too.
+        time.sleep(0.25)
     return found
 
 

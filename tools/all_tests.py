@@ -3,7 +3,7 @@
 """All tests, in lanes that run at the same time.
 
 ``all_tests.py COMMAND…`` has pytest's command. The tests of real clouds wait for
-guests and services most of their time: one lane runs them, two files at a time. The
+guests and services much of their time: one lane runs them, three files at a time. The
 others have what keeps a core busy: the tests without a cloud, and those of older
 releases of Nova. A few tests that fail are run once more when all lanes have ended.
 The last line adds up what pytest counted.
@@ -32,8 +32,8 @@ import release_venv
 LOGS = bootstrap.VENV / "tests"
 LONGEST_LINE = 4096
 CLOUDS = ("tests/e2e", "tests/faults")
-#: Two clouds, each for all tests that share it: tests/conftest.py says which do.
-AT_ONCE = ("--numprocesses=2", "--dist=loadgroup", "--verbose")
+#: Three clouds, each for all tests that share it: tests/conftest.py says which do.
+AT_ONCE = ("--numprocesses=3", "--dist=loadgroup", "--verbose")
 #: The lane of clouds is the longest, and uses a core only now and then: then it goes
 #: first.
 BEHIND = ("nice", "-n", "5")
@@ -47,13 +47,8 @@ WITHOUT_CLOUD = (
     "tests/functional",
 )
 #: The newest is the one that pytest has here. Of the others the oldest, which differs
-#: most, and the last one whose API knows no model. By release the stages of
-#: tools/releases.py; make test-releases takes all of both. For Nova's own tests of SEV
-#: the two are alike: they find our slots in the same way.
-OLDER = {
-    release_venv.RELEASES[0]: ("short", "ours", "guests"),
-    31: ("guests",),
-}
+#: most; make test-releases takes all. The stages are those of tools/releases.py.
+OLDER = {release_venv.RELEASES[0]: ("short", "ours", "guests")}
 RELEASES = str(Path(__file__).with_name("releases.py"))
 _COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped)")
 
