@@ -11,6 +11,7 @@ import time
 import types
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from typing import Any
 from unittest import mock
 
@@ -270,12 +271,15 @@ class Cloud(WithSEVDriver, base.ServersTestBase):
     def flavor(
         self, name: str, specs: Mapping[str, str] | None = None, vcpus: int = 2
     ) -> str:
-        """Make a flavor and return its id."""
+        """Make a flavor, unless it is there, and return its id."""
         size = {"vcpu": vcpus, "memory_mb": 512, "disk": 1, "ephemeral": 0}
-        with contextlib.suppress(ApiError):  # it is there already
+        try:
             self._create_flavor(
                 id=name, name=name, extra_spec=dict(specs or {}), **size
             )
+        except ApiError as error:
+            if error.response.status_code != HTTPStatus.CONFLICT:
+                raise
         return name
 
     def server(
