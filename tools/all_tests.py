@@ -3,7 +3,7 @@
 """All tests, in lanes that run at the same time.
 
 ``all_tests.py COMMAND…`` has pytest's command. The tests of real clouds wait for
-guests and services much of their time: one lane runs them, three files at a time. The
+guests and services most of their time: one lane runs them, two files at a time. The
 others have what keeps a core busy: the tests without a cloud, and those of older
 releases of Nova. A few tests that fail are run once more when all lanes have ended.
 The last line adds up what pytest counted.
@@ -32,8 +32,9 @@ import release_venv
 LOGS = bootstrap.VENV / "tests"
 LONGEST_LINE = 4096
 CLOUDS = ("tests/e2e", "tests/faults")
-#: Three clouds, each for all tests that share it: tests/conftest.py says which do.
-AT_ONCE = ("--numprocesses=3", "--dist=loadgroup", "--verbose")
+#: Two clouds, each for all tests that share it: tests/conftest.py says which do. With
+#: three, the other lanes wait for a core, and all took longer together.
+AT_ONCE = ("--numprocesses=2", "--dist=loadgroup", "--verbose")
 #: The lane of clouds is the longest, and uses a core only now and then: then it goes
 #: first.
 BEHIND = ("nice", "-n", "5")
