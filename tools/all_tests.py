@@ -33,20 +33,19 @@ LOGS = bootstrap.VENV / "tests"
 LONGEST_LINE = 4096
 CLOUDS = ("tests/e2e", "tests/faults")
 #: Two clouds, each for all tests that share it: tests/conftest.py says which do. With
-#: three, the other lanes wait for a core, and all took longer together.
+#: three, the other lanes wait for a core, and end long after them.
 AT_ONCE = ("--numprocesses=2", "--dist=loadgroup", "--verbose")
 #: The lane of clouds is the longest, and uses a core only now and then: then it goes
 #: first.
 BEHIND = ("nice", "-n", "5")
 #: What to make faster next.
 SLOWEST = "--durations=20"
-WITHOUT_CLOUD = (
-    "tests/unit",
-    "tests/packaging",
-    "tests/devcloud",
-    "tests/fuzz",
-    "tests/functional",
-)
+#: By the name of the lane. Left for the end, the functional tests would have one core
+#: and leave the other idle.
+WITHOUT_CLOUD = {
+    "without-clouds": ("tests/unit", "tests/packaging", "tests/devcloud", "tests/fuzz"),
+    "functional": ("tests/functional",),
+}
 #: The newest is the one that pytest has here. Of the others the oldest, which differs
 #: most; make test-releases takes all. The stages are those of tools/releases.py.
 OLDER = {release_venv.RELEASES[0]: ("short", "ours", "guests")}
@@ -92,7 +91,10 @@ class Lane:
 
 def main(pytest: Command) -> int:
     """Run all lanes; return 0 if all tests are green."""
-    lanes = [Lane.of_pytest("without-clouds", pytest, *WITHOUT_CLOUD)]
+    lanes = [
+        Lane.of_pytest(name, pytest, *folders)
+        for name, folders in WITHOUT_CLOUD.items()
+    ]
     start = [sys.executable, "-B", RELEASES, "--jobs", "1"]
     older = [
         [*start, str(release), "--stages", *stages]
