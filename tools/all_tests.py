@@ -215,6 +215,8 @@ def _last_line(text: bytes) -> str:
 
 
 if __name__ == "__main__":
+    # The lanes end with this process.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:
