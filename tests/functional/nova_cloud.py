@@ -8,7 +8,6 @@ import itertools
 import pathlib
 import threading
 import time
-import types
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
@@ -28,7 +27,6 @@ from nova.tests.functional.libvirt import base
 from nova.virt.libvirt.driver import LibvirtDriver
 from nova.volume import cinder
 from novas import WITH_SEV
-from oslo_messaging._drivers import impl_fake
 from oslo_utils import uuidutils
 from oslo_utils.fixture import uuidsentinel as uuids
 from with_driver import SEV_DRIVER, WithSEVDriver
@@ -73,7 +71,6 @@ class Cloud(WithSEVDriver, base.ServersTestBase):
         self._keep_connections()
         super().setUp()
         self._let_idle_threads_rest()
-        self._let_messages_wake()
         self._numbers = itertools.count()
         self.flags(group="quota", instances=-1, cores=-1, ram=-1)
         self.kvm_parameters = self.libvirt.amd_sev
@@ -135,29 +132,6 @@ class Cloud(WithSEVDriver, base.ServersTestBase):
         """
         worker = "futurist._thread.ThreadWorker"
         self.useFixture(fixtures.MonkeyPatch(f"{worker}.MAX_IDLE_FOR", 0.5))
-
-    def _let_messages_wake(self) -> None:
-        """Have a message wake the service that it is for.
-
-        oslo.messaging's fake transport looks for messages 20 times a second.
-        """
-        arrived = threading.Condition()
-        deliver = impl_fake.FakeExchange.deliver_message
-
-        def wait(seconds: float) -> None:
-            with arrived:
-                arrived.wait(seconds)
-
-        def deliver_and_wake(exchange: Any, *args: Any, **kwargs: Any) -> None:
-            deliver(exchange, *args, **kwargs)
-            with arrived:
-                arrived.notify_all()
-
-        transport = "oslo_messaging._drivers.impl_fake"
-        clock = types.SimpleNamespace(time=time.time, sleep=wait)
-        self.useFixture(fixtures.MonkeyPatch(f"{transport}.time", clock))
-        name = f"{transport}.FakeExchange.deliver_message"
-        self.useFixture(fixtures.MonkeyPatch(name, deliver_and_wake))
 
     def _record(self, method: str, log: list[str]) -> None:
         """Keep each XML that libvirt is given by ``method``."""
