@@ -57,10 +57,13 @@ def add_profiles(profiles: Sequence[str]) -> None:
     :param profiles: bindep's, for system packages, or among EXTRAS.
     """
     install_system_packages(missing_system_packages(*profiles))
-    for extra in EXTRAS & set(profiles):
+    extras = EXTRAS & set(profiles)
+    for extra in extras:
         project = f"{ROOT}[{extra}]"
         name = f"Python packages for {extra}"
         pip(name, "--no-build-isolation", "--editable", project)
+    if extras:
+        compile_packages()
     for profile in profiles:
         READY.with_name(f"{READY.name}-{profile}").touch()
 
