@@ -3,15 +3,16 @@
 """All tests, in lanes that run at the same time.
 
 ``all_tests.py COMMAND…`` has pytest's command. The tests of real clouds wait for
-guests and services most of their time: one lane runs them, two files at a time. The
-others have what keeps a core busy: the tests without a cloud, and those of older
-releases of Nova. A few tests that fail are run once more when all lanes have ended.
+guests and services half of their time: one lane runs them, three at a time. The others
+have what keeps a core busy: the tests without a cloud, and those of older releases of
+Nova. A few tests that fail are run once more when all lanes have ended.
 The last line adds up what pytest counted.
 """
 
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import io
 import os
@@ -22,7 +23,7 @@ import sys
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import cast
+from typing import NoReturn, cast
 
 import bootstrap
 import once_more
@@ -32,19 +33,19 @@ import release_venv
 LOGS = bootstrap.VENV / "tests"
 LONGEST_LINE = 4096
 CLOUDS = ("tests/e2e", "tests/faults")
-#: Two clouds, each for all tests that share it: tests/conftest.py says which do. With
-#: three, the other lanes wait for a core, and end long after them.
-AT_ONCE = ("--numprocesses=2", "--dist=loadgroup", "--verbose")
+#: In groups of those that share a cloud, or a file: see tests/conftest.py. A cloud uses
+#: half of a core on average: three keep less than two busy.
+THREE = ("--numprocesses=3", "--dist=loadgroup", "--verbose")
+TWO = ("--numprocesses=2", "--dist=loadgroup")
 #: The lane of clouds is the longest, and uses a core only now and then: then it goes
 #: first.
-BEHIND = ("nice", "-n", "5")
+NICE = 10
 #: What to make faster next.
 SLOWEST = "--durations=20"
-#: By the name of the lane. Left for the end, the functional tests would have one core
-#: and leave the other idle.
+#: By the name of the lane.
 WITHOUT_CLOUD = {
     "without-clouds": ("tests/unit", "tests/packaging", "tests/devcloud", "tests/fuzz"),
-    "functional": ("tests/functional",),
+    "functional": (*TWO, "tests/functional"),
 }
 #: The newest is the one that pytest has here. Of the others the oldest, which differs
 #: most; make test-releases takes all. The stages are those of tools/releases.py.
@@ -92,8 +93,7 @@ class Lane:
 def main(pytest: Command) -> int:
     """Run all lanes; return 0 if all tests are green."""
     lanes = [
-        Lane.of_pytest(name, pytest, *folders)
-        for name, folders in WITHOUT_CLOUD.items()
+        Lane.of_pytest(name, pytest, *words) for name, words in WITHOUT_CLOUD.items()
     ]
     start = [sys.executable, "-B", RELEASES, "--jobs", "1"]
     older = [
@@ -105,7 +105,7 @@ def main(pytest: Command) -> int:
         lanes.append(Lane("releases", older, counts=False))
     else:
         progress.say(f"no older Nova is tested: {release_venv.NEEDS_PYTHON}")
-    return run(Lane.of_pytest("clouds", pytest, *AT_ONCE, *CLOUDS), *lanes)
+    return run(Lane.of_pytest("clouds", pytest, *THREE, *CLOUDS), *lanes)
 
 
 def run(shown: Lane, *logged: Lane) -> int:
@@ -138,6 +138,11 @@ def run(shown: Lane, *logged: Lane) -> int:
     print(total((line for lane in lanes for line in lane.last_lines), len(late)))
     sys.stdout.flush()
     return next((lane.status for lane in lanes if lane.status), 0)
+
+
+def end(signal_number: int, _: object) -> NoReturn:
+    """Handle a signal: the lanes end with this process."""
+    sys.exit(128 + signal_number)
 
 
 def passed_once_more(lanes: Sequence[Lane]) -> list[str]:
@@ -174,10 +179,15 @@ def _run_shown(lane: Lane, command: Command) -> None:
     end = b""
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         output = cast(io.BufferedReader, process.stdout)
-        while chunk := output.read1():
-            sys.stdout.buffer.write(chunk)
-            sys.stdout.buffer.flush()
-            end = (end + chunk)[-LONGEST_LINE:]
+        try:
+            while chunk := output.read1():
+                sys.stdout.buffer.write(chunk)
+                sys.stdout.buffer.flush()
+                end = (end + chunk)[-LONGEST_LINE:]
+        except SystemExit:
+            # Of a Ctrl-C it hears itself.
+            process.terminate()
+            raise
     lane.status = lane.status or process.returncode
     lane.last_lines.append(_last_line(end))
 
@@ -187,12 +197,13 @@ def _run_logged(lane: Lane) -> None:
         for command in lane.commands:
             # A session of its own, so that all of it can be ended.
             lane.process = subprocess.Popen(
-                [*BEHIND, *command],
+                ["nice", "-n", str(NICE), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+            _let_others_go_first(lane.process)
             status = lane.process.wait()
             lane.status = lane.status or status
             if lane.counts:
@@ -201,6 +212,16 @@ def _run_logged(lane: Lane) -> None:
                 )
             if lane.stopped:
                 return
+
+
+def _let_others_go_first(process: subprocess.Popen[bytes]) -> None:
+    """Make the whole session of a process nice, not only within itself.
+
+    Where Linux groups processes by session (sched_autogroup), it compares the niceness
+    of two only if they are of one session: see sched(7).
+    """
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{process.pid}/autogroup").write_text(str(NICE))
 
 
 def _end(lane: Lane) -> None:
@@ -215,8 +236,7 @@ def _last_line(text: bytes) -> str:
 
 
 if __name__ == "__main__":
-    # The lanes end with this process.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, end)
     try:
         sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:

@@ -4,6 +4,7 @@
 
 import importlib.util
 import os
+import signal
 import sys
 import types
 from pathlib import Path
@@ -90,6 +91,21 @@ def test_the_other_lane_ends_where_the_first_is_broken_off(
         )
     with pipes[0] as pipe:
         assert pipe.read() == ""  # nobody holds it any more
+    assert not never.exists()
+
+
+def test_the_shown_lane_ends_with_this_process(
+    all_tests: ModuleType, tmp_path: Path
+) -> None:
+    never = tmp_path / "never"
+    code = "import os, signal, time; os.kill(os.getppid(), signal.SIGTERM); "
+    code += f"time.sleep(60); open({str(never)!r}, 'w')"
+    usual = signal.signal(signal.SIGTERM, all_tests.end)
+    try:
+        with pytest.raises(SystemExit):
+            all_tests.run(all_tests.Lane("clouds", [python(code)]))
+    finally:
+        signal.signal(signal.SIGTERM, usual)
     assert not never.exists()
 
 
