@@ -1,5 +1,9 @@
 # Everything here sets itself up first: see tools/bootstrap.py.
-PYTHON ?= python3
+# The system's comes first: a distribution builds it with all optimizations, and what a
+# user has compiled may be a quarter slower.
+SYSTEM_PYTHON := /usr/bin/python3
+PYTHON ?= $(shell $(SYSTEM_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+            2>/dev/null && echo $(SYSTEM_PYTHON) || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
