@@ -2,17 +2,17 @@
 
 """All tests, in lanes that run at the same time.
 
-``all_tests.py COMMAND…`` has pytest's command. The tests of real clouds wait for
-guests and services half of their time: one lane runs them, three at a time. The others
-have what keeps a core busy: the tests without a cloud, and those of older releases of
-Nova. A few tests that fail are run once more when all lanes have ended.
-The last line adds up what pytest counted.
+``all_tests.py COMMAND…`` has pytest's command. The tests of real clouds wait for guests
+and services half of their time: one lane runs them, three at a time. The others have
+what keeps a core busy: the tests without a cloud, and those of older releases of Nova.
+All lanes share the cores alike: where one has to wait, its tests miss deadlines. A few
+tests that fail are run once more when all lanes have ended. The last line adds up what
+pytest counted.
 """
 
 from __future__ import annotations
 
 import collections
-import contextlib
 import dataclasses
 import io
 import os
@@ -37,9 +37,6 @@ CLOUDS = ("tests/e2e", "tests/faults")
 #: half of a core on average: three keep less than two busy.
 THREE = ("--numprocesses=3", "--dist=loadgroup", "--verbose")
 TWO = ("--numprocesses=2", "--dist=loadgroup")
-#: The lane of clouds is the longest, and uses a core only now and then: then it goes
-#: first.
-NICE = 10
 #: What to make faster next.
 SLOWEST = "--durations=20"
 #: By the name of the lane.
@@ -197,13 +194,12 @@ def _run_logged(lane: Lane) -> None:
         for command in lane.commands:
             # A session of its own, so that all of it can be ended.
             lane.process = subprocess.Popen(
-                ["nice", "-n", str(NICE), *command],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-            _let_others_go_first(lane.process)
             status = lane.process.wait()
             lane.status = lane.status or status
             if lane.counts:
@@ -212,16 +208,6 @@ def _run_logged(lane: Lane) -> None:
                 )
             if lane.stopped:
                 return
-
-
-def _let_others_go_first(process: subprocess.Popen[bytes]) -> None:
-    """Make the whole session of a process nice, not only within itself.
-
-    Where Linux groups processes by session (sched_autogroup), it compares the niceness
-    of two only if they are of one session: see sched(7).
-    """
-    with contextlib.suppress(OSError):
-        Path(f"/proc/{process.pid}/autogroup").write_text(str(NICE))
 
 
 def _end(lane: Lane) -> None:

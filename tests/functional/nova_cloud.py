@@ -92,7 +92,7 @@ class Cloud(WithSEVDriver, base.ServersTestBase):
 
     def _hear_of_servers(self) -> None:
         """Set an event whenever a server may be in the state that a test waits for."""
-        self._changed = threading.Event()
+        self.changed = threading.Event()
         save, create = objects.Instance.save, objects.InstanceFault.create
 
         # remotable() looks the method up in the class by its own name.
@@ -100,13 +100,13 @@ class Cloud(WithSEVDriver, base.ServersTestBase):
         def save_and_say(server: Any, *args: Any, **kwargs: Any) -> Any:
             answer = save(server, *args, **kwargs)
             if server.task_state is None:
-                self._changed.set()
+                self.changed.set()
             return answer
 
         @functools.wraps(create)
         def create_and_say(fault: Any, *args: Any, **kwargs: Any) -> Any:
             answer = create(fault, *args, **kwargs)
-            self._changed.set()
+            self.changed.set()
             return answer
 
         for name, method in (
@@ -306,7 +306,7 @@ class Cloud(WithSEVDriver, base.ServersTestBase):
         # Nova's own looks twice a second, ten times: slow, and too few on a busy host.
         deadline = time.monotonic() + 60
         while True:
-            self._changed.clear()
+            self.changed.clear()
             now: dict[str, Any] = self.api.get_server(server["id"])
             reached = all(now[key] == value for key, value in expected_params.items())
             # Nova sets the status ERROR before it records why.
@@ -318,7 +318,7 @@ class Cloud(WithSEVDriver, base.ServersTestBase):
             self.assertFalse(over, f"{expected_params}: {seen}")
             # A look is a whole request to Nova's API. A server can also be lost to a
             # host without a word of its own.
-            self._changed.wait(2)
+            self.changed.wait(2)
 
     def wait_for(self, server: dict[str, Any], state: str) -> None:
         """Wait until nothing is done to the server any more and it is in ``state``."""
