@@ -35,14 +35,14 @@ LONGEST_LINE = 4096
 CLOUDS = ("tests/e2e", "tests/faults")
 #: In groups of those that share a cloud, or a file: see tests/conftest.py. A cloud uses
 #: half of a core on average: three keep less than two busy.
-THREE = ("--numprocesses=3", "--dist=loadgroup", "--verbose")
-TWO = ("--numprocesses=2", "--dist=loadgroup")
+IN_GROUPS = "--dist=loadgroup"
+THREE_CLOUDS = ("--numprocesses=3", IN_GROUPS, "--verbose", *CLOUDS)
 #: What to make faster next.
 SLOWEST = "--durations=20"
-#: By the name of the lane.
+#: What pytest is given, by the name of the lane.
 WITHOUT_CLOUD = {
     "without-clouds": ("tests/unit", "tests/packaging", "tests/devcloud", "tests/fuzz"),
-    "functional": (*TWO, "tests/functional"),
+    "functional": ("--numprocesses=2", IN_GROUPS, "tests/functional"),
 }
 #: The newest is the one that pytest has here. Of the others the oldest, which differs
 #: most; make test-releases takes all. The stages are those of tools/releases.py.
@@ -102,7 +102,7 @@ def main(pytest: Command) -> int:
         lanes.append(Lane("releases", older, counts=False))
     else:
         progress.say(f"no older Nova is tested: {release_venv.NEEDS_PYTHON}")
-    return run(Lane.of_pytest("clouds", pytest, *THREE, *CLOUDS), *lanes)
+    return run(Lane.of_pytest("clouds", pytest, *THREE_CLOUDS), *lanes)
 
 
 def run(shown: Lane, *logged: Lane) -> int:
@@ -137,7 +137,7 @@ def run(shown: Lane, *logged: Lane) -> int:
     return next((lane.status for lane in lanes if lane.status), 0)
 
 
-def end(signal_number: int, _: object) -> NoReturn:
+def exit_by(signal_number: int, _: object) -> NoReturn:
     """Handle a signal: the lanes end with this process."""
     sys.exit(128 + signal_number)
 
@@ -222,7 +222,7 @@ def _last_line(text: bytes) -> str:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGTERM, exit_by)
     try:
         sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:

@@ -100,7 +100,7 @@ def test_the_shown_lane_ends_with_this_process(
     never = tmp_path / "never"
     code = "import os, signal, time; os.kill(os.getppid(), signal.SIGTERM); "
     code += f"time.sleep(60); open({str(never)!r}, 'w')"
-    usual = signal.signal(signal.SIGTERM, all_tests.end)
+    usual = signal.signal(signal.SIGTERM, all_tests.exit_by)
     try:
         with pytest.raises(SystemExit):
             all_tests.run(all_tests.Lane("clouds", [python(code)]))
